@@ -1,1 +1,31 @@
-//! Courant.
+//! Durability: lanes of frames in one physical log. Knows bytes, lanes and sequence numbers, and no
+//! queue.
+//!
+//! Promised: what a [`Listener`] was told as committed is found again after any crash, in append
+//! order, unaltered or reported as rotten; what was not is either found whole or not at all. A
+//! failed write or sync ends everything ([`error::Poison`]). Where a frame stands in which file is
+//! never seen outside.
+//!
+//! Reading order: [`store`] (the contract), `frame`, [`batch`], [`kind`], [`limits`], [`disk`], then
+//! [`wal`] from `wal/format.rs` up. The bytes are drawn in `docs/format.md`.
+
+#![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation))]
+
+pub mod batch;
+pub mod disk;
+pub mod error;
+mod frame;
+pub mod kind;
+pub mod limits;
+pub mod memory;
+pub mod store;
+pub mod wal;
+
+pub use batch::{Batch, OpenBatch};
+pub use disk::{Disk, RealDisk};
+pub use error::{AppendError, CloseError, OpenError, Poison, ReadError, ScanError, StartError};
+pub use frame::{Frame, FrameMeta, LaneId, Offset, Seq};
+pub use memory::Memory;
+pub use store::{Listener, Store, Ticket, Urgency};
+pub use wal::{Recovered, RottenBody, TornTail, Wal, WalOptions};

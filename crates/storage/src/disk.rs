@@ -1,0 +1,173 @@
+//! The one way to files: a flat folder behind a trait, so that faults can be injected.
+//!
+//! Names are chosen by this crate and never by a client. A file made, renamed or removed is certain
+//! to be so after a crash only once [`Disk::sync_folder`] has returned.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A flat folder of files.
+pub trait Disk: Send + Sync {
+    /// Opens a file that exists.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Makes a file, or empties the one of that name.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Gives a file another name, in the place of a file that had it.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Names of all files, in no order.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Makes all that was created, renamed and removed certain.
+    fn sync_folder(&self) -> io::Result<()>;
+
+    /// Takes the folder for this process alone until the guard is dropped; `None` if another has
+    /// it.
+    fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Send + Sync>>>;
+
+    /// A number that nobody can guess.
+    fn entropy(&self) -> u64;
+}
+
+/// One file; all offsets are in bytes.
+pub trait File: Send + Sync {
+    /// Reads up to `into.len()` bytes; fewer mean the end of the file, or an interruption.
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes up to `bytes.len()` bytes and says how many.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Makes the contents certain, and what is needed to read them.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Makes the contents and everything else about the file certain.
+    fn sync_all(&self) -> io::Result<()>;
+
+    /// Cuts or extends.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Reserves space up to `len` and extends the file to it; what is new reads as zeros. Only
+    /// advice: a file system that can't does nothing.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// Length.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether it has no contents.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// A folder of the operating system.
+#[derive(Debug)]
+pub struct RealDisk {
+    folder: PathBuf,
+    handle: fs::File,
+}
+
+impl RealDisk {
+    /// Opens a folder and makes it if it is not there, with its parents.
+    pub fn new(path: impl AsRef<Path>) -> io::Result<RealDisk> {
+        let folder = path.as_ref().to_path_buf();
+        if !folder.is_dir() {
+            fs::create_dir_all(&folder)?;
+            if let Some(parent) = folder.canonicalize()?.parent() {
+                fs::File::open(parent)?.sync_all()?;
+            }
+        }
+        let handle = fs::File::open(&folder)?;
+        Ok(RealDisk { folder, handle })
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let file = fs::OpenOptions::new().read(true).write(true).open(self.folder.join(name))?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        Ok(Arc::new(RealFile(options.open(self.folder.join(name))?)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.folder.join(from), self.folder.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.folder.join(name))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.folder)?
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.handle.sync_all()
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(self.folder.join(name))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn entropy(&self) -> u64 {
+        use std::hash::{BuildHasher, RandomState};
+        RandomState::new().hash_one(std::process::id())
+    }
+}
+
+struct RealFile(fs::File);
+
+impl File for RealFile {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(into, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let advice = rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len);
+        match advice {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
