@@ -1,1 +1,44 @@
-//! Courant.
+//! Courant's engine: a deterministic state machine for exchanges, queues and deliveries.
+//!
+//! It takes requests and the time, and gives records and effects. It has no clock, no I/O, no
+//! threads and no randomness, so that the same records always lead to the same state: after a
+//! restart, on a follower, and in a newer version.
+//!
+//! Reading order: [`name`] and [`message`] (the nouns), [`record`] (the facts that are logged),
+//! [`ledger`] (the half of the state that follows from records alone), [`floor`] (the half that
+//! belongs to this process: leases, credit, subscriptions, transient messages), [`engine`] (where
+//! requests are admitted and records applied), [`delivery`] (the life of one delivery).
+
+pub mod access;
+pub mod delivery;
+mod dispatch;
+pub mod effect;
+pub mod engine;
+pub mod exchange;
+pub mod floor;
+pub mod ledger;
+pub mod limits;
+pub mod message;
+pub mod name;
+pub mod queue;
+pub mod record;
+pub mod refusal;
+pub mod session;
+mod settle;
+pub mod slab;
+pub mod subscription;
+mod topology;
+
+pub use access::{Grant, Operation, Operations, Principal};
+pub use delivery::{Cause, Handle, Lease, Selector, Verdict};
+pub use effect::{Cancelled, Delivery, DeliveryRun, Effects};
+pub use engine::{Engine, Publish, Route};
+pub use exchange::ExchangeKind;
+pub use floor::SessionId;
+pub use message::{Header, MessageId, Properties, Value};
+pub use name::{ExchangeId, Name, NameError, NamespaceId, QueueId};
+pub use queue::{QueueCounts, QueueOptions};
+pub use record::Record;
+pub use refusal::{Closes, Refusal, Retry};
+pub use subscription::{Settling, SubscribeOptions, SubscriptionId};
+pub use topology::{Admission, Topology};

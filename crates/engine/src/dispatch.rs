@@ -1,0 +1,167 @@
+//! Handing over: ready messages to subscriptions with credit, in fair turns.
+//!
+//! A queue with something ready and somebody to take it is *dirty*. A step takes dirty queues in
+//! turn; within a queue each subscription gets up to [`TURN_MESSAGES_MAX`] messages, then goes to
+//! the end of the line, so that shares differ by at most one turn.
+
+use crate::delivery::{Cause, Lease};
+use crate::effect::{Delivery, DeliveryRun, Effects};
+use crate::engine::Engine;
+use crate::floor::Floor;
+use crate::ledger::Ledger;
+use crate::limits::{STEP_MESSAGES_MAX, TURN_MESSAGES_MAX};
+use crate::name::QueueId;
+use crate::queue::leases::Leases;
+use crate::queue::{FloorQueue, LedgerQueue, Taken};
+use crate::session::Session;
+use crate::slab::Slab;
+use crate::subscription::{Settling, Subscription, SubscriptionId};
+use std::collections::BTreeSet;
+
+impl Engine {
+    /// Hands over what is ready, at most [`STEP_MESSAGES_MAX`] messages. Says whether there is
+    /// more to do.
+    pub fn dispatch(&mut self, now_ms: u64, effects: &mut Effects) -> bool {
+        let Self { ledger, floor } = self;
+        let mut left = STEP_MESSAGES_MAX;
+        while left > 0 {
+            let Some(id) = floor.dirty.pop_front() else { return false };
+            let given = serve(ledger, floor, id, now_ms, left, effects);
+            left = left.saturating_sub(given);
+        }
+        !floor.dirty.is_empty()
+    }
+}
+
+/// The parts of the floor that a turn needs beside its queue.
+struct Hands<'a> {
+    sessions: &'a Slab<Session>,
+    subscriptions: &'a mut Slab<Subscription>,
+    leases: &'a mut Leases,
+    alarms: &'a mut BTreeSet<(u64, SubscriptionId)>,
+    with_settles: &'a mut Vec<QueueId>,
+    now_ms: u64,
+}
+
+/// Hands over up to `most` messages of one queue.
+fn serve(
+    ledger: &Ledger,
+    floor: &mut Floor,
+    id: QueueId,
+    now_ms: u64,
+    most: usize,
+    effects: &mut Effects,
+) -> usize {
+    let Floor { queues, sessions, subscriptions, leases, alarms, with_settles, dirty, .. } = floor;
+    let mut hands = Hands { sessions, subscriptions, leases, alarms, with_settles, now_ms };
+    let Some(queue) = queues.get_mut(&id) else { return 0 };
+    queue.is_dirty = false;
+    let ledger_queue = ledger.queues.get(&id);
+    let mut given = 0;
+    while given < most {
+        let Some(subscription) = queue.turns.pop_front() else { break };
+        let turn = TURN_MESSAGES_MAX.min(u32::try_from(most - given).unwrap_or(u32::MAX));
+        let (got, is_empty) = hands.give_turn(queue, ledger_queue, subscription, turn, effects);
+        given += got as usize;
+        if is_empty {
+            break;
+        }
+    }
+    if given >= most {
+        Floor::mark(dirty, queue);
+    }
+    given
+}
+
+impl Hands<'_> {
+    /// Gives one subscription its turn. Says how many messages it got, and whether the queue has
+    /// none left.
+    fn give_turn(
+        &mut self,
+        queue: &mut FloorQueue,
+        ledger: Option<&LedgerQueue>,
+        id: SubscriptionId,
+        turn: u32,
+        effects: &mut Effects,
+    ) -> (u32, bool) {
+        let Some(subscription) = self.subscriptions.get_mut(id.0) else { return (0, false) };
+        let session = self.sessions.get(subscription.session);
+        if session.is_none_or(|session| session.is_stalled) || self.leases.is_full() {
+            subscription.has_turn = false;
+            return (0, false);
+        }
+        let start = u32::try_from(effects.deliveries.len()).unwrap_or(u32::MAX);
+        let mut got = 0;
+        let mut is_empty = false;
+        let deadline_ms = self.now_ms.saturating_add(subscription.visibility_ms);
+        while got < turn && subscription.has_credit() && !self.leases.is_full() {
+            let Some(taken) = queue.take(ledger) else {
+                is_empty = true;
+                break;
+            };
+            let lease = if subscription.settling == Settling::Auto {
+                settle_at_once(queue, &taken, self.with_settles, effects);
+                Lease::NONE
+            } else {
+                subscription.open_count += 1;
+                queue.leased += 1;
+                self.leases.open(&mut subscription.open, taken, (queue.id, id), deadline_ms)
+            };
+            effects.deliveries.push(Delivery {
+                seq: taken.seq,
+                lease,
+                size: taken.size,
+                attempt: taken.attempts.saturating_add(1),
+                durable: taken.durable,
+            });
+            got += 1;
+        }
+        if subscription.alarm_ms.is_none() && subscription.open_count > 0 {
+            subscription.alarm_ms = Some(deadline_ms);
+            self.alarms.insert((deadline_ms, id));
+        }
+        if !subscription.has_credit() {
+            subscription.has_turn = false;
+        } else if is_empty && got == 0 {
+            // Without a message the turn is kept: the next one is its.
+            queue.turns.push_front(id);
+        } else {
+            queue.turns.push_back(id);
+        }
+        if got > 0 {
+            let (session, queue, end) = (subscription.session, queue.id, start + got);
+            extend_runs(effects, DeliveryRun { session, subscription: id, queue, start, end });
+        }
+        (got, is_empty)
+    }
+}
+
+/// Adds a run, or lengthens the last one when it is for the same subscription.
+fn extend_runs(effects: &mut Effects, run: DeliveryRun) {
+    if let Some(last) = effects.runs.last_mut()
+        && last.subscription == run.subscription
+        && last.end == run.start
+    {
+        last.end = run.end;
+    } else {
+        effects.runs.push(run);
+    }
+}
+
+fn settle_at_once(
+    queue: &mut FloorQueue,
+    taken: &Taken,
+    with_settles: &mut Vec<QueueId>,
+    effects: &mut Effects,
+) {
+    if taken.durable {
+        queue.settle(taken.position, taken.seq, Cause::Acked);
+        if !queue.has_settles {
+            queue.has_settles = true;
+            with_settles.push(queue.id);
+        }
+    } else {
+        queue.transient.kill(taken.position);
+        effects.freed.push(taken.seq);
+    }
+}

@@ -1,0 +1,308 @@
+//! Where requests are admitted and records applied.
+//!
+//! A durable publish goes: [`Engine::resolve`] → [`Engine::admit`] gives a number → the shell
+//! writes [`Record::Published`] → committed → [`Engine::apply`] → [`Engine::dispatch`]. A
+//! transient one goes from `admit` straight to [`Engine::place`].
+
+use crate::access::{Operation, Principal};
+use crate::effect::Effects;
+use crate::floor::{Floor, SessionId};
+use crate::ledger::Ledger;
+use crate::limits::{MESSAGE_BYTES_MAX, SEQ_BLOCK, TARGETS_MAX};
+use crate::name::{ExchangeId, Name, QueueId};
+use crate::queue::{FloorQueue, QueueCounts};
+use crate::record::Record;
+use crate::refusal::Refusal;
+use crate::session::Session;
+use std::sync::Arc;
+
+/// Where a publisher wants a message to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publish<'a> {
+    /// To one queue, through the default exchange.
+    Queue(&'a str),
+    /// To a topic.
+    Topic(&'a str),
+    /// To an exchange, with a routing key.
+    Exchange(&'a str, &'a [u8]),
+}
+
+/// Where messages for one destination go, as long as nobody changes the topology.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    version: u64,
+    /// The exchange they come through.
+    pub exchange: ExchangeId,
+    /// Durable queues, as they stand in a record.
+    pub durable: Box<[u8]>,
+    /// Transient queues.
+    pub transient: Box<[QueueId]>,
+}
+
+impl Route {
+    /// How many queues a message reaches.
+    pub fn reach(&self) -> usize {
+        self.durable.len() / 4 + self.transient.len()
+    }
+}
+
+/// The state of one shard.
+#[derive(Debug, Default)]
+pub struct Engine {
+    pub(crate) ledger: Ledger,
+    pub(crate) floor: Floor,
+}
+
+impl Engine {
+    /// The half that records determine.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The record that begins this opening: a new term and a block of numbers that nobody used.
+    /// Nothing is admitted before it was applied.
+    pub fn opening(&self) -> Record<'static> {
+        Record::Opened { term: self.ledger.term + 1, block: self.ledger.block + 1 }
+    }
+
+    /// The record that reserves the next block of numbers, when the current one runs low.
+    pub fn reservation(&mut self) -> Option<Record<'static>> {
+        let wanted = self.ledger.block + 1;
+        let left = (wanted * SEQ_BLOCK).saturating_sub(self.floor.next_seq);
+        if left > SEQ_BLOCK / 2 || self.floor.pending.block == wanted {
+            return None;
+        }
+        self.floor.pending.block = wanted;
+        Some(Record::BlockReserved { block: wanted })
+    }
+
+    /// A version that changes whenever a route may have changed.
+    pub fn routing_version(&self) -> u64 {
+        self.floor.routing
+    }
+
+    /// Begins a session.
+    pub fn attach(
+        &mut self,
+        namespace: &str,
+        principal: Arc<Principal>,
+    ) -> Result<SessionId, Refusal> {
+        let (id, space) = self
+            .ledger
+            .namespaces
+            .iter()
+            .find(|(_, space)| space.name.as_str() == namespace)
+            .ok_or(Refusal::NoSuchNamespace)?;
+        let session = Session {
+            namespace: *id,
+            namespace_name: space.name.clone(),
+            principal,
+            subscriptions: Vec::new(),
+            claims: None,
+            owned: Vec::new(),
+            is_stalled: false,
+        };
+        Ok(SessionId(self.floor.sessions.insert(session)))
+    }
+
+    /// Finds out where messages for a destination go, and whether the session may send them.
+    pub fn resolve(&self, session: SessionId, to: Publish<'_>) -> Result<Route, Refusal> {
+        let session = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
+        let mut targets = Vec::new();
+        let exchange = match to {
+            Publish::Queue(name) => {
+                session.allow(Operation::Publish, name)?;
+                let queue = self.find_queue(session.namespace, name);
+                targets.push(queue.ok_or(Refusal::NoSuchQueue)?);
+                ExchangeId::DEFAULT
+            }
+            Publish::Topic(name) => {
+                session.allow(Operation::Publish, name)?;
+                let id = self.find_exchange(session.namespace, name);
+                let id = id.ok_or(Refusal::NoSuchTopic)?;
+                self.route(id, b"", &mut targets);
+                id
+            }
+            Publish::Exchange(name, key) => {
+                session.allow(Operation::Publish, name)?;
+                let id = self.find_exchange(session.namespace, name);
+                let id = id.ok_or(Refusal::NoSuchExchange)?;
+                self.route(id, key, &mut targets);
+                id
+            }
+        };
+        if targets.len() > TARGETS_MAX {
+            return Err(Refusal::TooManyTargets);
+        }
+        let mut durable = Vec::new();
+        for target in targets.iter().filter(|queue| queue.is_durable()) {
+            durable.extend_from_slice(&target.0.to_le_bytes());
+        }
+        let transient = targets.into_iter().filter(|queue| !queue.is_durable()).collect();
+        let version = self.floor.routing;
+        Ok(Route { version, exchange, durable: durable.into(), transient })
+    }
+
+    fn route(&self, id: ExchangeId, key: &[u8], targets: &mut Vec<QueueId>) {
+        let Some(exchange) = self.ledger.exchanges.get(&id) else { return };
+        exchange.bindings.route(exchange.kind, key, targets);
+        targets.retain(|queue| !self.floor.pending.gone_queues.contains(queue));
+        if let Some(bindings) = self.floor.transient_bindings.get(&id) {
+            bindings.route(exchange.kind, key, targets);
+        }
+    }
+
+    /// Whether a route still holds.
+    pub fn is_current(&self, route: &Route) -> bool {
+        route.version == self.floor.routing
+    }
+
+    /// Admits one message and gives it its number. The route must be current.
+    pub fn admit(&mut self, size: u32) -> Result<u64, Refusal> {
+        if size > MESSAGE_BYTES_MAX {
+            return Err(Refusal::MessageTooLarge);
+        }
+        let seq = self.floor.next_seq;
+        if seq >= (self.ledger.block + 1) * SEQ_BLOCK {
+            return Err(Refusal::TooManyInFlight);
+        }
+        self.floor.next_seq = seq + 1;
+        Ok(seq)
+    }
+
+    /// Gives a record that is not a message its number, so that all records of a lane rise.
+    pub fn number(&mut self) -> u64 {
+        let seq = self.floor.next_seq;
+        self.floor.next_seq += 1;
+        seq
+    }
+
+    /// Puts a transient message into transient queues, at once. Says how many it reached: the
+    /// caller keeps its body until as many numbers came back in [`Effects::freed`].
+    pub fn place(&mut self, seq: u64, size: u32, targets: &[QueueId]) -> u32 {
+        let mut reached = 0;
+        for target in targets {
+            if let Some(queue) = self.floor.queues.get_mut(target) {
+                queue.transient.push(seq, size);
+                reached += 1;
+                Floor::mark(&mut self.floor.dirty, queue);
+            }
+        }
+        reached
+    }
+
+    /// Puts a transient message into durable queues, at once; otherwise as [`Self::place`].
+    pub fn place_durable(&mut self, seq: u64, size: u32, targets: &[u8]) -> u32 {
+        let (whole, _) = targets.as_chunks::<4>();
+        whole.iter().map(|id| self.place(seq, size, &[QueueId(u32::from_le_bytes(*id))])).sum()
+    }
+
+    /// Applies a record that is committed. Total: it never refuses.
+    pub fn apply(&mut self, record: &Record<'_>, effects: &mut Effects) {
+        let changed = self.ledger.apply(record);
+        if changed == 0 {
+            effects.noops += 1;
+        }
+        match *record {
+            Record::Published { seq, targets, .. } => {
+                self.floor.next_seq = self.floor.next_seq.max(seq + 1);
+                for target in targets.iter() {
+                    self.floor.mark_queue(target);
+                }
+            }
+            Record::Settled { queue, .. } => {
+                if let Some(queue) = self.floor.queues.get_mut(&queue) {
+                    queue.settling_count = queue.settling_count.saturating_sub(changed);
+                }
+            }
+            Record::Opened { term, block } => {
+                self.floor.leases.begin_term(term);
+                self.floor.next_seq = self.floor.next_seq.max(block * SEQ_BLOCK);
+            }
+            Record::BlockReserved { .. } | Record::Returned { .. } => {}
+            _ => self.follow_topology(record, effects),
+        }
+    }
+
+    /// Brings the floor in line with a change of topology that was just applied.
+    fn follow_topology(&mut self, record: &Record<'_>, effects: &mut Effects) {
+        self.floor.routing += 1;
+        match *record {
+            Record::QueueDeclared { id, namespace, name, options } => {
+                let Ok(name) = Name::new(name.as_bytes()) else { return };
+                let key = (namespace, name.clone());
+                if self.floor.pending.queues.get(&key).is_some_and(|(pending, _)| *pending == id) {
+                    self.floor.pending.queues.remove(&key);
+                }
+                let queue = FloorQueue::new(id, namespace, name, options);
+                self.floor.queues.insert(id, queue);
+            }
+            Record::ExchangeDeclared { id, namespace, name, .. } => {
+                let Ok(name) = Name::new(name.as_bytes()) else { return };
+                let key = (namespace, name);
+                let pending = &mut self.floor.pending.exchanges;
+                if pending.get(&key).is_some_and(|(pending, _)| *pending == id) {
+                    pending.remove(&key);
+                }
+            }
+            Record::ExchangeDeleted { id } => {
+                self.floor.pending.gone_exchanges.remove(&id);
+                self.floor.transient_bindings.remove(&id);
+            }
+            Record::QueueDeleted { id } => {
+                self.floor.pending.gone_queues.remove(&id);
+                self.remove_floor_queue(id, effects);
+            }
+            _ => {}
+        }
+    }
+
+    /// How a queue is doing.
+    pub fn counts(&self, id: QueueId) -> Option<QueueCounts> {
+        let queue = self.floor.queues.get(&id)?;
+        Some(queue.counts(self.ledger.queues.get(&id)))
+    }
+
+    /// The name of an exchange, if it still exists.
+    pub fn exchange_name(&self, id: ExchangeId) -> Option<&Name> {
+        self.ledger.exchanges.get(&id).map(|exchange| &exchange.name)
+    }
+
+    /// The number of a queue that the session may use so.
+    pub fn queue_of(
+        &self,
+        session: SessionId,
+        operation: Operation,
+        name: &str,
+    ) -> Result<QueueId, Refusal> {
+        let session = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
+        session.allow(operation, name)?;
+        self.find_queue(session.namespace, name).ok_or(Refusal::NoSuchQueue)
+    }
+
+    /// The number of an exchange that the session may use so.
+    pub fn exchange_of(
+        &self,
+        session: SessionId,
+        operation: Operation,
+        name: &str,
+    ) -> Result<ExchangeId, Refusal> {
+        let session = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
+        session.allow(operation, name)?;
+        self.find_exchange(session.namespace, name).ok_or(Refusal::NoSuchExchange)
+    }
+
+    /// Every queue of the shard with its counts, durable ones first.
+    pub fn queues(&self) -> Vec<(Name, QueueId, QueueCounts)> {
+        let mut all: Vec<_> = self
+            .floor
+            .queues
+            .values()
+            .map(|queue| {
+                (queue.name.clone(), queue.id, queue.counts(self.ledger.queues.get(&queue.id)))
+            })
+            .collect();
+        all.sort_unstable_by_key(|(_, id, _)| *id);
+        all
+    }
+}

@@ -1,0 +1,87 @@
+//! The half of the state that belongs to this process: sessions, subscriptions, credit, leases,
+//! transient queues and messages, and what was admitted and is not in the ledger yet. It is
+//! rebuilt empty at every opening; what must survive becomes a record.
+
+use crate::exchange::{Bindings, ExchangeKind};
+use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
+use crate::queue::leases::Leases;
+use crate::queue::{FloorQueue, QueueOptions};
+use crate::session::Session;
+use crate::slab::{Key, Slab};
+use crate::subscription::{Subscription, SubscriptionId};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Names a session within its shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub Key);
+
+#[derive(Debug, Default)]
+pub(crate) struct Floor {
+    pub(crate) next_seq: u64,
+    pub(crate) queues: HashMap<QueueId, FloorQueue, FixedState>,
+    pub(crate) transient_names: BTreeMap<(NamespaceId, Name), QueueId>,
+    pub(crate) transient_bindings: BTreeMap<ExchangeId, Bindings>,
+    pub(crate) next_transient: u32,
+    pub(crate) sessions: Slab<Session>,
+    pub(crate) subscriptions: Slab<Subscription>,
+    pub(crate) leases: Leases,
+    /// At most one entry per subscription: when its oldest delivery may be due.
+    pub(crate) alarms: BTreeSet<(u64, SubscriptionId)>,
+    /// Queues that may have something to hand over.
+    pub(crate) dirty: VecDeque<QueueId>,
+    /// Queues with settled messages whose record is to be written.
+    pub(crate) with_settles: Vec<QueueId>,
+    /// Durable messages that came back, whose record is to be written.
+    pub(crate) returned: Vec<(QueueId, u64, u16)>,
+    /// Admitted, in the log, not applied yet.
+    pub(crate) pending: Pending,
+    /// Rises with every change that may alter a route.
+    pub(crate) routing: u64,
+}
+
+/// Changes of topology that are in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    pub(crate) queues: BTreeMap<(NamespaceId, Name), (QueueId, QueueOptions)>,
+    pub(crate) exchanges: BTreeMap<(NamespaceId, Name), (ExchangeId, ExchangeKind)>,
+    pub(crate) gone_queues: BTreeSet<QueueId>,
+    pub(crate) gone_exchanges: BTreeSet<ExchangeId>,
+    pub(crate) next_queue: u32,
+    pub(crate) next_exchange: u32,
+    pub(crate) next_namespace: u32,
+    pub(crate) block: u64,
+}
+
+impl Floor {
+    /// Notes that a queue may have something to hand over.
+    pub(crate) fn mark(dirty: &mut VecDeque<QueueId>, queue: &mut FloorQueue) {
+        if !queue.is_dirty && !queue.turns.is_empty() {
+            queue.is_dirty = true;
+            dirty.push_back(queue.id);
+        }
+    }
+
+    pub(crate) fn mark_queue(&mut self, id: QueueId) {
+        if let Some(queue) = self.queues.get_mut(&id) {
+            Self::mark(&mut self.dirty, queue);
+        }
+    }
+
+    /// Gives a subscription its turn again if it has credit and its session keeps up.
+    pub(crate) fn offer_turn(&mut self, id: SubscriptionId) {
+        let Some(subscription) = self.subscriptions.get_mut(id.0) else { return };
+        if subscription.has_turn || !subscription.has_credit() {
+            return;
+        }
+        if self.sessions.get(subscription.session).is_none_or(|session| session.is_stalled) {
+            return;
+        }
+        if let Some(queue) = self.queues.get_mut(&subscription.queue) {
+            subscription.has_turn = true;
+            queue.turns.push_back(id);
+            Self::mark(&mut self.dirty, queue);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The half of the state that depends on records alone: replicated, hashed, kept in snapshots.
+//!
+//! [`Ledger::apply`] is total. It never refuses, never routes, never looks at a clock. A record
+//! for something already gone is a counted no-op, so that the same records always lead to the
+//! same ledger, whatever happened on the floor.
+
+use crate::exchange::{Bindings, Exchange};
+use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
+use crate::queue::LedgerQueue;
+use crate::queue::chunks::{Chunks, Position};
+use crate::record::Record;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hash, Hasher};
+
+/// Names of one namespace.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    pub(crate) name: Name,
+    pub(crate) exchanges: BTreeMap<Name, ExchangeId>,
+    pub(crate) queues: BTreeMap<Name, QueueId>,
+}
+
+/// Everything that records say.
+#[derive(Debug)]
+pub struct Ledger {
+    pub(crate) term: u64,
+    pub(crate) block: u64,
+    pub(crate) namespaces: BTreeMap<NamespaceId, Namespace>,
+    pub(crate) exchanges: BTreeMap<ExchangeId, Exchange>,
+    pub(crate) queues: HashMap<QueueId, LedgerQueue, FixedState>,
+    pub(crate) next_namespace: u32,
+    pub(crate) next_exchange: u32,
+    pub(crate) next_queue: u32,
+    pub(crate) last_seq: u64,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        let mut namespaces = BTreeMap::new();
+        if let Ok(name) = Name::new(b"/") {
+            namespaces.insert(NamespaceId::DEFAULT, Namespace::new(name));
+        }
+        Self {
+            term: 0,
+            block: 0,
+            namespaces,
+            exchanges: BTreeMap::new(),
+            queues: HashMap::default(),
+            next_namespace: 1,
+            next_exchange: 1,
+            next_queue: 0,
+            last_seq: 0,
+        }
+    }
+}
+
+impl Namespace {
+    fn new(name: Name) -> Self {
+        Self { name, exchanges: BTreeMap::new(), queues: BTreeMap::new() }
+    }
+}
+
+impl Ledger {
+    /// Applies one fact. Says how many messages or things it changed; 0 is a no-op.
+    pub fn apply(&mut self, record: &Record<'_>) -> u64 {
+        match *record {
+            Record::Opened { term, block } => {
+                self.term = self.term.max(term);
+                self.block = self.block.max(block);
+                1
+            }
+            Record::BlockReserved { block } => {
+                self.block = self.block.max(block);
+                1
+            }
+            Record::Published { seq, size, targets, .. } => {
+                self.last_seq = self.last_seq.max(seq);
+                let mut reached = 0;
+                for target in targets.iter() {
+                    if let Some(queue) = self.queues.get_mut(&target) {
+                        queue.chunks.push(seq, size);
+                        reached += 1;
+                    }
+                }
+                reached
+            }
+            Record::Settled { queue, ranges, .. } => self.settle(queue, ranges),
+            Record::Returned { queue, attempts } => self.note_attempts(queue, attempts),
+            _ => u64::from(self.apply_topology(record)),
+        }
+    }
+
+    fn settle(&mut self, queue: QueueId, ranges: &[(u64, u64)]) -> u64 {
+        let Some(queue) = self.queues.get_mut(&queue) else { return 0 };
+        let mut gone = 0;
+        for &(first, last) in ranges {
+            let mut next = queue.chunks.at_or_after(first);
+            while let Some(entry) = next
+                && entry.seq <= last
+            {
+                queue.chunks.kill(entry.position);
+                if !queue.attempts.is_empty() {
+                    queue.attempts.remove(&entry.seq);
+                }
+                gone += 1;
+                next = queue.chunks.next_alive(Position(entry.position.0 + 1));
+            }
+        }
+        gone
+    }
+
+    fn note_attempts(&mut self, queue: QueueId, attempts: &[(u64, u16)]) -> u64 {
+        let Some(queue) = self.queues.get_mut(&queue) else { return 0 };
+        let mut noted = 0;
+        for &(seq, count) in attempts {
+            let is_alive = queue.chunks.at_or_after(seq).is_some_and(|entry| entry.seq == seq);
+            if is_alive {
+                let known = queue.attempts.entry(seq).or_insert(0);
+                *known = (*known).max(count);
+                noted += 1;
+            }
+        }
+        noted
+    }
+
+    fn apply_topology(&mut self, record: &Record<'_>) -> bool {
+        match *record {
+            Record::NamespaceDeclared { id, name } => {
+                self.next_namespace = self.next_namespace.max(id.0 + 1);
+                let Ok(name) = Name::new(name.as_bytes()) else { return false };
+                self.namespaces.entry(id).or_insert_with(|| Namespace::new(name));
+                true
+            }
+            Record::ExchangeDeclared { id, namespace, name, kind } => {
+                self.next_exchange = self.next_exchange.max(id.0 + 1);
+                let Ok(name) = Name::new(name.as_bytes()) else { return false };
+                let Some(space) = self.namespaces.get_mut(&namespace) else { return false };
+                space.exchanges.insert(name.clone(), id);
+                let bindings = Bindings::default();
+                self.exchanges.insert(id, Exchange { id, namespace, name, kind, bindings });
+                true
+            }
+            Record::ExchangeDeleted { id } => {
+                let Some(gone) = self.exchanges.remove(&id) else { return false };
+                if let Some(space) = self.namespaces.get_mut(&gone.namespace)
+                    && space.exchanges.get(&gone.name) == Some(&id)
+                {
+                    space.exchanges.remove(&gone.name);
+                }
+                true
+            }
+            Record::QueueDeclared { id, namespace, name, options } => {
+                self.next_queue = self.next_queue.max(id.0 + 1);
+                let Ok(name) = Name::new(name.as_bytes()) else { return false };
+                let Some(space) = self.namespaces.get_mut(&namespace) else { return false };
+                space.queues.insert(name.clone(), id);
+                let (chunks, attempts) = (Chunks::default(), BTreeMap::new());
+                let queue = LedgerQueue { id, namespace, name, options, chunks, attempts };
+                self.queues.insert(id, queue);
+                true
+            }
+            Record::QueueDeleted { id } => self.delete_queue(id),
+            Record::Bound { exchange, queue, key } => {
+                self.queues.contains_key(&queue)
+                    && self
+                        .exchanges
+                        .get_mut(&exchange)
+                        .is_some_and(|exchange| exchange.bindings.bind(key, queue))
+            }
+            Record::Unbound { exchange, queue, key } => self
+                .exchanges
+                .get_mut(&exchange)
+                .is_some_and(|exchange| exchange.bindings.unbind(key, queue)),
+            _ => false,
+        }
+    }
+
+    fn delete_queue(&mut self, id: QueueId) -> bool {
+        let Some(gone) = self.queues.remove(&id) else { return false };
+        if let Some(space) = self.namespaces.get_mut(&gone.namespace)
+            && space.queues.get(&gone.name) == Some(&id)
+        {
+            space.queues.remove(&gone.name);
+        }
+        for exchange in self.exchanges.values_mut() {
+            exchange.bindings.forget(id);
+        }
+        true
+    }
+
+    /// A number that is equal for equal ledgers, whichever way they came about.
+    pub fn hash(&self) -> u64 {
+        let mut hasher = FixedState::default().build_hasher();
+        (self.term, self.block, self.last_seq).hash(&mut hasher);
+        (self.next_namespace, self.next_exchange, self.next_queue).hash(&mut hasher);
+        for (id, space) in &self.namespaces {
+            (id, &space.name, &space.exchanges, &space.queues).hash(&mut hasher);
+        }
+        for (id, exchange) in &self.exchanges {
+            (id, exchange.id, exchange.namespace, &exchange.name, exchange.kind as u8)
+                .hash(&mut hasher);
+            for (key, queue) in exchange.bindings.iter() {
+                (key, queue).hash(&mut hasher);
+            }
+        }
+        let mut queues: Vec<_> = self.queues.values().collect();
+        queues.sort_unstable_by_key(|queue| queue.id);
+        for queue in queues {
+            (queue.id, queue.namespace, &queue.name, &queue.attempts).hash(&mut hasher);
+            (queue.options.durable, queue.options.visibility_ms).hash(&mut hasher);
+            for entry in queue.chunks.iter() {
+                (entry.seq, entry.size).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+}

@@ -1,0 +1,197 @@
+//! A queue: what the ledger knows of it, and what the floor does.
+//!
+//! The order of delivery is the order of sequence numbers over three sources: messages that came
+//! back, durable messages not handed over yet, transient messages not handed over yet. The floor
+//! keeps one cursor for each of the last two; what lies before a cursor and is alive is leased,
+//! being settled, or in `returned`.
+
+pub mod chunks;
+pub mod leases;
+
+use crate::delivery::Cause;
+use crate::limits::{VISIBILITY_MS_DEFAULT, VISIBILITY_MS_MAX, VISIBILITY_MS_MIN};
+use crate::name::{Name, NamespaceId, QueueId};
+use crate::subscription::SubscriptionId;
+use chunks::{Chunks, Entry, Position};
+use std::collections::{BTreeMap, VecDeque};
+
+/// The policies of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueOptions {
+    /// Whether queue and messages outlive the process.
+    pub durable: bool,
+    /// How long a delivery may stay unsettled before it goes back.
+    pub visibility_ms: u64,
+}
+
+impl Default for QueueOptions {
+    fn default() -> Self {
+        Self { durable: true, visibility_ms: VISIBILITY_MS_DEFAULT }
+    }
+}
+
+impl QueueOptions {
+    /// Whether every policy is within its range.
+    pub fn is_valid(&self) -> bool {
+        (VISIBILITY_MS_MIN..=VISIBILITY_MS_MAX).contains(&self.visibility_ms)
+    }
+}
+
+/// Numbers that say how a queue is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueCounts {
+    /// Messages that wait for a consumer.
+    pub ready: u64,
+    /// Messages that are handed over and not settled.
+    pub leased: u64,
+    /// Bytes of properties and bodies, ready and leased.
+    pub bytes: u64,
+    /// Subscriptions.
+    pub subscriptions: u32,
+}
+
+/// What follows from records alone.
+#[derive(Debug)]
+pub struct LedgerQueue {
+    pub(crate) id: QueueId,
+    pub(crate) namespace: NamespaceId,
+    pub(crate) name: Name,
+    pub(crate) options: QueueOptions,
+    pub(crate) chunks: Chunks,
+    /// Attempts of the few messages that came back at least once.
+    pub(crate) attempts: BTreeMap<u64, u16>,
+}
+
+/// A message that left its place at the head and came back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Returned {
+    pub(crate) position: Position,
+    pub(crate) size: u32,
+    pub(crate) attempts: u16,
+    pub(crate) durable: bool,
+}
+
+/// A message taken from the head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taken {
+    pub(crate) seq: u64,
+    pub(crate) position: Position,
+    pub(crate) size: u32,
+    pub(crate) attempts: u16,
+    pub(crate) durable: bool,
+}
+
+/// What belongs to this process.
+#[derive(Debug)]
+pub(crate) struct FloorQueue {
+    pub(crate) id: QueueId,
+    pub(crate) namespace: NamespaceId,
+    pub(crate) name: Name,
+    pub(crate) options: QueueOptions,
+    /// The session that alone may use it and with which it goes.
+    pub(crate) owner: Option<crate::slab::Key>,
+    pub(crate) transient: Chunks,
+    ledger_cursor: Position,
+    transient_cursor: Position,
+    pub(crate) returned: BTreeMap<u64, Returned>,
+    /// Durable messages that were settled and whose record is not in the log yet.
+    pub(crate) settling: Vec<(Position, u64, Cause)>,
+    /// Durable messages that were settled and whose record is not applied yet.
+    pub(crate) settling_count: u64,
+    pub(crate) leased: u64,
+    pub(crate) subscriptions: Vec<SubscriptionId>,
+    /// Subscriptions with credit, in the order of their turns.
+    pub(crate) turns: VecDeque<SubscriptionId>,
+    pub(crate) is_dirty: bool,
+    pub(crate) has_settles: bool,
+}
+
+impl FloorQueue {
+    pub(crate) fn new(
+        id: QueueId,
+        namespace: NamespaceId,
+        name: Name,
+        options: QueueOptions,
+    ) -> Self {
+        Self {
+            id,
+            namespace,
+            name,
+            options,
+            owner: None,
+            transient: Chunks::default(),
+            ledger_cursor: Position::default(),
+            transient_cursor: Position::default(),
+            returned: BTreeMap::new(),
+            settling: Vec::new(),
+            settling_count: 0,
+            leased: 0,
+            subscriptions: Vec::new(),
+            turns: VecDeque::new(),
+            is_dirty: false,
+            has_settles: false,
+        }
+    }
+
+    /// Takes the message with the lowest number that nobody holds.
+    pub(crate) fn take(&mut self, ledger: Option<&LedgerQueue>) -> Option<Taken> {
+        let durable = ledger.and_then(|queue| queue.chunks.next_alive(self.ledger_cursor));
+        let transient = self.transient.next_alive(self.transient_cursor);
+        let durable_seq = durable.map_or(u64::MAX, |entry| entry.seq);
+        let transient_seq = transient.map_or(u64::MAX, |entry| entry.seq);
+        if let Some((&seq, _)) = self.returned.first_key_value()
+            && seq < durable_seq.min(transient_seq)
+        {
+            let (seq, back) = self.returned.pop_first()?;
+            return Some(Taken {
+                seq,
+                position: back.position,
+                size: back.size,
+                attempts: back.attempts,
+                durable: back.durable,
+            });
+        }
+        let (entry, is_durable) = match (durable, transient) {
+            (Some(entry), _) if durable_seq < transient_seq => {
+                self.ledger_cursor = Position(entry.position.0 + 1);
+                (entry, true)
+            }
+            (_, Some(entry)) => {
+                self.transient_cursor = Position(entry.position.0 + 1);
+                (entry, false)
+            }
+            _ => return None,
+        };
+        let attempts = match ledger {
+            Some(queue) if is_durable && !queue.attempts.is_empty() => {
+                queue.attempts.get(&entry.seq).copied().unwrap_or(0)
+            }
+            _ => 0,
+        };
+        let Entry { seq, position, size } = entry;
+        Some(Taken { seq, position, size, attempts, durable: is_durable })
+    }
+
+    /// Puts a message that was taken back where its number belongs.
+    pub(crate) fn put_back(&mut self, taken: &Taken) {
+        let Taken { position, size, attempts, durable, .. } = *taken;
+        self.returned.insert(taken.seq, Returned { position, size, attempts, durable });
+    }
+
+    /// Notes that a durable message left; its record follows.
+    pub(crate) fn settle(&mut self, position: Position, seq: u64, cause: Cause) {
+        self.settling.push((position, seq, cause));
+        self.settling_count += 1;
+    }
+
+    pub(crate) fn counts(&self, ledger: Option<&LedgerQueue>) -> QueueCounts {
+        let (alive, bytes) = ledger.map_or((0, 0), |q| (q.chunks.alive(), q.chunks.bytes()));
+        let present = alive.saturating_sub(self.settling_count) + self.transient.alive();
+        QueueCounts {
+            ready: present.saturating_sub(self.leased),
+            leased: self.leased,
+            bytes: bytes + self.transient.bytes(),
+            subscriptions: u32::try_from(self.subscriptions.len()).unwrap_or(u32::MAX),
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! Subscriptions, settling, deadlines, and the records that follow from them.
+
+use crate::access::Operation;
+use crate::delivery::{Cause, Handle, Lease, Outcome, Selector, Verdict, outcome};
+use crate::effect::{Delivery, Effects};
+use crate::engine::Engine;
+use crate::floor::{Floor, SessionId};
+use crate::limits::{CREDIT_MAX, STEP_MESSAGES_MAX, SUBSCRIPTIONS_MAX, VISIBILITY_MS_MAX};
+use crate::name::QueueId;
+use crate::queue::leases::{Open, OpenList};
+use crate::record::{Record, SeqRange};
+use crate::refusal::Refusal;
+use crate::subscription::{Settling, SubscribeOptions, Subscription, SubscriptionId};
+
+impl Engine {
+    /// Begins a subscription on a queue.
+    pub fn subscribe(
+        &mut self,
+        session: SessionId,
+        queue: QueueId,
+        options: SubscribeOptions,
+    ) -> Result<SubscriptionId, Refusal> {
+        if !options.is_valid() {
+            return Err(Refusal::BadPolicy);
+        }
+        let who = self.floor.sessions.get_mut(session.0).ok_or(Refusal::Closing)?;
+        if who.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            return Err(Refusal::TooManySubscriptions);
+        }
+        let there = self.floor.queues.get_mut(&queue).ok_or(Refusal::NoSuchQueue)?;
+        who.allow(Operation::Consume, there.name.as_str())?;
+        if there.owner.is_some_and(|owner| owner != session.0) {
+            return Err(Refusal::NotAllowed);
+        }
+        let subscription = Subscription {
+            session: session.0,
+            queue,
+            settling: options.settling,
+            visibility_ms: options.visibility_ms.unwrap_or(there.options.visibility_ms),
+            credit: options.credit,
+            open: OpenList::default(),
+            open_count: 0,
+            has_turn: false,
+            is_ended: false,
+            alarm_ms: None,
+        };
+        let id = SubscriptionId(self.floor.subscriptions.insert(subscription));
+        there.subscriptions.push(id);
+        who.subscriptions.push(id);
+        self.floor.offer_turn(id);
+        Ok(id)
+    }
+
+    /// Ends a subscription. Its open deliveries stay the session's until they are settled, their
+    /// deadline passes or the session ends.
+    pub fn unsubscribe(&mut self, session: SessionId, id: SubscriptionId) -> Result<(), Refusal> {
+        let subscription = self.owned(session, id)?;
+        subscription.is_ended = true;
+        let is_done = subscription.open_count == 0;
+        let queue = subscription.queue;
+        if let Some(queue) = self.floor.queues.get_mut(&queue) {
+            queue.turns.retain(|other| *other != id);
+            queue.subscriptions.retain(|other| *other != id);
+        }
+        if let Some(subscription) = self.floor.subscriptions.get_mut(id.0) {
+            subscription.has_turn = false;
+        }
+        if is_done {
+            self.forget_subscription(session, id);
+        }
+        Ok(())
+    }
+
+    fn forget_subscription(&mut self, session: SessionId, id: SubscriptionId) {
+        if let Some(gone) = self.floor.subscriptions.remove(id.0)
+            && let Some(alarm) = gone.alarm_ms
+        {
+            self.floor.alarms.remove(&(alarm, id));
+        }
+        if let Some(who) = self.floor.sessions.get_mut(session.0) {
+            who.subscriptions.retain(|other| *other != id);
+            if who.claims == Some(id) {
+                who.claims = None;
+            }
+        }
+    }
+
+    fn owned(
+        &mut self,
+        session: SessionId,
+        id: SubscriptionId,
+    ) -> Result<&mut Subscription, Refusal> {
+        self.floor
+            .subscriptions
+            .get_mut(id.0)
+            .filter(|subscription| subscription.session == session.0 && !subscription.is_ended)
+            .ok_or(Refusal::NoSuchSubscription)
+    }
+
+    /// Sets how many deliveries of a subscription may be open at a time.
+    pub fn set_credit(
+        &mut self,
+        session: SessionId,
+        id: SubscriptionId,
+        credit: u32,
+    ) -> Result<(), Refusal> {
+        if credit > CREDIT_MAX {
+            return Err(Refusal::BadPolicy);
+        }
+        self.owned(session, id)?.credit = credit;
+        self.floor.offer_turn(id);
+        Ok(())
+    }
+
+    /// Stops or goes on handing over to a session whose reader is too slow.
+    pub fn set_stalled(&mut self, session: SessionId, is_stalled: bool) {
+        let Some(who) = self.floor.sessions.get_mut(session.0) else { return };
+        if who.is_stalled == is_stalled {
+            return;
+        }
+        who.is_stalled = is_stalled;
+        if !is_stalled {
+            for id in who.subscriptions.clone() {
+                self.floor.offer_turn(id);
+            }
+        }
+    }
+
+    /// Hands over one ready message without a subscription.
+    pub fn claim(
+        &mut self,
+        session: SessionId,
+        queue: QueueId,
+        (settling, visibility_ms): (Settling, Option<u64>),
+        now_ms: u64,
+        effects: &mut Effects,
+    ) -> Result<Delivery, Refusal> {
+        let id = self.claims_of(session, queue)?;
+        let Self { ledger, floor } = self;
+        let there = floor.queues.get_mut(&queue).ok_or(Refusal::NoSuchQueue)?;
+        if floor.leases.is_full() {
+            return Err(Refusal::TooManyDeliveries);
+        }
+        let held = floor.subscriptions.get_mut(id.0).ok_or(Refusal::NoSuchSubscription)?;
+        if held.open_count >= CREDIT_MAX {
+            return Err(Refusal::TooManyDeliveries);
+        }
+        let taken = there.take(ledger.queues.get(&queue)).ok_or(Refusal::NothingWaiting)?;
+        let mut lease = Lease::NONE;
+        if settling == Settling::Manual {
+            let deadline_ms = now_ms + visibility_ms.unwrap_or(there.options.visibility_ms);
+            lease = floor.leases.open(&mut held.open, taken, (queue, id), deadline_ms);
+            held.open_count += 1;
+            there.leased += 1;
+            if held.alarm_ms.is_none_or(|alarm| alarm > deadline_ms) {
+                if let Some(alarm) = held.alarm_ms.replace(deadline_ms) {
+                    floor.alarms.remove(&(alarm, id));
+                }
+                floor.alarms.insert((deadline_ms, id));
+            }
+        } else if taken.durable {
+            there.settle(taken.position, taken.seq, Cause::Acked);
+            note_settles(there, &mut floor.with_settles);
+        } else {
+            there.transient.kill(taken.position);
+            effects.freed.push(taken.seq);
+        }
+        let attempt = taken.attempts.saturating_add(1);
+        let (seq, size, durable) = (taken.seq, taken.size, taken.durable);
+        Ok(Delivery { seq, lease, size, attempt, durable })
+    }
+
+    /// The subscription without turns that holds what a session claimed.
+    fn claims_of(&mut self, session: SessionId, queue: QueueId) -> Result<SubscriptionId, Refusal> {
+        let who = self.floor.sessions.get_mut(session.0).ok_or(Refusal::Closing)?;
+        let there = self.floor.queues.get(&queue).ok_or(Refusal::NoSuchQueue)?;
+        who.allow(Operation::Consume, there.name.as_str())?;
+        if let Some(id) = who.claims {
+            return Ok(id);
+        }
+        let id = SubscriptionId(self.floor.subscriptions.insert(Subscription {
+            session: session.0,
+            queue,
+            settling: Settling::Manual,
+            visibility_ms: there.options.visibility_ms,
+            credit: 0,
+            open: OpenList::default(),
+            open_count: 0,
+            has_turn: false,
+            is_ended: false,
+            alarm_ms: None,
+        }));
+        who.claims = Some(id);
+        who.subscriptions.push(id);
+        Ok(id)
+    }
+
+    /// Does what a client says of its open deliveries. Says how many it was about.
+    pub fn settle(
+        &mut self,
+        session: SessionId,
+        selector: Selector,
+        verdict: Verdict,
+        now_ms: u64,
+        effects: &mut Effects,
+    ) -> Result<u32, Refusal> {
+        if let Verdict::Extend(ms) = verdict
+            && ms > VISIBILITY_MS_MAX
+        {
+            return Err(Refusal::BadPolicy);
+        }
+        match selector {
+            Selector::One(handle) => {
+                let id = self.holder(session, handle)?;
+                self.settle_one(id, handle.lease, verdict, now_ms, effects);
+                Ok(1)
+            }
+            Selector::Message(seq) => {
+                let handle = self.only_open(session, seq)?;
+                let id = self.holder(session, handle)?;
+                self.settle_one(id, handle.lease, verdict, now_ms, effects);
+                Ok(1)
+            }
+            Selector::UpTo(handle) => {
+                let id = self.holder(session, handle)?;
+                let list = self.floor.subscriptions.get(id.0).map(|s| s.open).unwrap_or_default();
+                let mut leases = Vec::new();
+                for open in self.floor.leases.iter(list) {
+                    leases.push(open.lease);
+                    if open.lease == handle.lease {
+                        break;
+                    }
+                }
+                for lease in &leases {
+                    self.settle_one(id, *lease, verdict, now_ms, effects);
+                }
+                Ok(u32::try_from(leases.len()).unwrap_or(u32::MAX))
+            }
+        }
+    }
+
+    /// The subscription of this session that holds the delivery open.
+    fn holder(&self, session: SessionId, handle: Handle) -> Result<SubscriptionId, Refusal> {
+        let open = self.floor.leases.get(handle.lease, handle.seq).ok_or(Refusal::NotOpen)?;
+        let holder = self.floor.subscriptions.get(open.subscription.0);
+        match holder {
+            Some(subscription) if subscription.session == session.0 => Ok(open.subscription),
+            _ => Err(Refusal::NotOpen),
+        }
+    }
+
+    /// The handle of the only open delivery of a message in a session.
+    fn only_open(&self, session: SessionId, seq: u64) -> Result<Handle, Refusal> {
+        let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
+        let mut found = None;
+        for id in &who.subscriptions {
+            let Some(subscription) = self.floor.subscriptions.get(id.0) else { continue };
+            for open in self.floor.leases.iter(subscription.open) {
+                if open.taken.seq == seq {
+                    if found.is_some() {
+                        return Err(Refusal::Ambiguous);
+                    }
+                    found = Some(Handle { seq, lease: open.lease });
+                }
+            }
+        }
+        found.ok_or(Refusal::NotOpen)
+    }
+
+    fn settle_one(
+        &mut self,
+        id: SubscriptionId,
+        lease: Lease,
+        verdict: Verdict,
+        now_ms: u64,
+        effects: &mut Effects,
+    ) {
+        let floor = &mut self.floor;
+        let Some(subscription) = floor.subscriptions.get_mut(id.0) else { return };
+        if let Verdict::Extend(ms) = verdict {
+            let deadline_ms = now_ms.saturating_add(ms);
+            floor.leases.extend(lease, deadline_ms);
+            if subscription.alarm_ms.is_none_or(|alarm| alarm > deadline_ms) {
+                if let Some(alarm) = subscription.alarm_ms.replace(deadline_ms) {
+                    floor.alarms.remove(&(alarm, id));
+                }
+                floor.alarms.insert((deadline_ms, id));
+            }
+            return;
+        }
+        let Some(open) = floor.leases.close(&mut subscription.open, lease) else { return };
+        subscription.open_count -= 1;
+        let is_done = subscription.is_ended && subscription.open_count == 0;
+        let wants_turn = !subscription.has_turn;
+        let session = SessionId(subscription.session);
+        self.finish(&open, outcome(verdict), effects);
+        if is_done {
+            self.forget_subscription(session, id);
+        } else if wants_turn {
+            self.floor.offer_turn(id);
+        }
+    }
+
+    /// Does to the message of a closed delivery what its outcome says.
+    fn finish(&mut self, open: &Open, outcome: Outcome, effects: &mut Effects) {
+        let floor = &mut self.floor;
+        let Some(queue) = floor.queues.get_mut(&open.queue) else { return };
+        queue.leased = queue.leased.saturating_sub(1);
+        let mut taken = open.taken;
+        match outcome {
+            Outcome::Gone(cause) if taken.durable => {
+                queue.settle(taken.position, taken.seq, cause);
+                note_settles(queue, &mut floor.with_settles);
+            }
+            Outcome::Gone(_) => {
+                queue.transient.kill(taken.position);
+                effects.freed.push(taken.seq);
+            }
+            Outcome::Ready => {
+                taken.attempts = taken.attempts.saturating_add(1);
+                if taken.durable {
+                    floor.returned.push((open.queue, taken.seq, taken.attempts));
+                }
+                queue.put_back(&taken);
+                Floor::mark(&mut floor.dirty, queue);
+            }
+            Outcome::Leased => {}
+        }
+    }
+
+    /// Gives back everything a session holds and ends it, in steps. Says whether there is more.
+    pub fn detach(&mut self, session: SessionId, effects: &mut Effects) -> bool {
+        let Some(who) = self.floor.sessions.get_mut(session.0) else { return false };
+        who.is_stalled = true;
+        let subscriptions = who.subscriptions.clone();
+        let mut left = STEP_MESSAGES_MAX;
+        for id in subscriptions {
+            left = self.give_back(id, left, effects);
+            if left == 0 {
+                return true;
+            }
+            let _ = self.unsubscribe(session, id);
+            self.forget_subscription(session, id);
+        }
+        let owned = match self.floor.sessions.remove(session.0) {
+            Some(who) => who.owned,
+            None => return false,
+        };
+        for queue in owned {
+            self.remove_floor_queue(queue, effects);
+        }
+        false
+    }
+
+    /// Returns up to `most` open deliveries of a subscription; says how many of `most` are left.
+    fn give_back(&mut self, id: SubscriptionId, most: usize, effects: &mut Effects) -> usize {
+        let mut left = most;
+        while left > 0 {
+            let Some(subscription) = self.floor.subscriptions.get_mut(id.0) else { break };
+            let Some(first) = self.floor.leases.first(subscription.open) else { break };
+            let lease = first.lease;
+            let Some(open) = self.floor.leases.close(&mut subscription.open, lease) else { break };
+            subscription.open_count -= 1;
+            self.finish(&open, Outcome::Ready, effects);
+            left -= 1;
+        }
+        left
+    }
+
+    /// Returns deliveries whose deadline passed, at most a step's worth. Says whether there may
+    /// be more that is due.
+    pub fn expire(&mut self, now_ms: u64, effects: &mut Effects) -> bool {
+        let mut left = STEP_MESSAGES_MAX;
+        while let Some(&(alarm, id)) = self.floor.alarms.first()
+            && alarm <= now_ms
+        {
+            if left == 0 {
+                return true;
+            }
+            self.floor.alarms.pop_first();
+            let Some(subscription) = self.floor.subscriptions.get_mut(id.0) else { continue };
+            subscription.alarm_ms = None;
+            let list = subscription.open;
+            let mut next = u64::MAX;
+            let mut due = Vec::new();
+            for open in self.floor.leases.iter(list) {
+                if open.deadline_ms > now_ms {
+                    next = next.min(open.deadline_ms);
+                } else if due.len() < left {
+                    due.push(open.lease);
+                } else {
+                    next = now_ms;
+                }
+            }
+            left -= due.len();
+            for lease in due {
+                self.settle_one(id, lease, Verdict::Nack, now_ms, effects);
+            }
+            if next < u64::MAX
+                && let Some(subscription) = self.floor.subscriptions.get_mut(id.0)
+                && subscription.alarm_ms.is_none()
+            {
+                subscription.alarm_ms = Some(next);
+                self.floor.alarms.insert((next, id));
+            }
+        }
+        false
+    }
+
+    /// When [`Self::expire`] has something to do next.
+    pub fn next_alarm_ms(&self) -> Option<u64> {
+        self.floor.alarms.first().map(|(alarm, _)| *alarm)
+    }
+
+    /// Whether [`Self::write_settles`] has something to write.
+    pub fn has_settles(&self) -> bool {
+        !self.floor.with_settles.is_empty() || !self.floor.returned.is_empty()
+    }
+
+    /// Gives the records for everything that was settled or came back since the last call.
+    pub fn write_settles(&mut self, mut write: impl FnMut(&Record<'_>)) {
+        let floor = &mut self.floor;
+        let mut ranges: Vec<SeqRange> = Vec::new();
+        for id in floor.with_settles.drain(..) {
+            let Some(queue) = floor.queues.get_mut(&id) else { continue };
+            queue.has_settles = false;
+            queue.settling.sort_unstable_by_key(|(position, _, cause)| (*cause, *position));
+            for same in queue.settling.chunk_by(|a, b| a.2 == b.2) {
+                for part in same.chunks(STEP_MESSAGES_MAX * 4) {
+                    ranges.clear();
+                    let mut last = None;
+                    for (position, seq, _) in part {
+                        match ranges.last_mut() {
+                            Some(range) if last == Some(position.0) => range.1 = *seq,
+                            _ => ranges.push((*seq, *seq)),
+                        }
+                        last = Some(position.0 + 1);
+                    }
+                    write(&Record::Settled { queue: id, cause: part[0].2, ranges: &ranges });
+                }
+            }
+            queue.settling.clear();
+        }
+        floor.returned.sort_unstable();
+        let mut attempts = Vec::new();
+        for same in floor.returned.chunk_by(|a, b| a.0 == b.0) {
+            for part in same.chunks(STEP_MESSAGES_MAX * 4) {
+                attempts.clear();
+                attempts.extend(part.iter().map(|(_, seq, count)| (*seq, *count)));
+                write(&Record::Returned { queue: part[0].0, attempts: &attempts });
+            }
+        }
+        floor.returned.clear();
+    }
+}
+
+fn note_settles(queue: &mut crate::queue::FloorQueue, with_settles: &mut Vec<QueueId>) {
+    if !queue.has_settles {
+        queue.has_settles = true;
+        with_settles.push(queue.id);
+    }
+}

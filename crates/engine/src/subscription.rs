@@ -1,0 +1,73 @@
+//! A consumer's claim on a queue, with credit.
+
+use crate::limits::{CREDIT_DEFAULT, CREDIT_MAX};
+use crate::name::QueueId;
+use crate::queue::leases::OpenList;
+use crate::slab::Key;
+
+/// Names a subscription within its shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionId(pub Key);
+
+/// How the messages of a subscription are settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Settling {
+    /// The client settles each delivery.
+    #[default]
+    Manual,
+    /// Handing over settles.
+    Auto,
+}
+
+/// What a subscriber may choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubscribeOptions {
+    /// Most open deliveries at a time.
+    pub credit: u32,
+    /// Who settles.
+    pub settling: Settling,
+    /// How long a delivery may stay unsettled; `None` means what the queue says.
+    pub visibility_ms: Option<u64>,
+}
+
+impl Default for SubscribeOptions {
+    fn default() -> Self {
+        Self { credit: CREDIT_DEFAULT, settling: Settling::Manual, visibility_ms: None }
+    }
+}
+
+impl SubscribeOptions {
+    /// Whether every choice is within its range.
+    pub fn is_valid(&self) -> bool {
+        use crate::limits::{VISIBILITY_MS_MAX, VISIBILITY_MS_MIN};
+        self.credit <= CREDIT_MAX
+            && self
+                .visibility_ms
+                .is_none_or(|ms| (VISIBILITY_MS_MIN..=VISIBILITY_MS_MAX).contains(&ms))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) session: Key,
+    pub(crate) queue: QueueId,
+    pub(crate) settling: Settling,
+    pub(crate) visibility_ms: u64,
+    /// Most open deliveries at a time.
+    pub(crate) credit: u32,
+    pub(crate) open: OpenList,
+    pub(crate) open_count: u32,
+    /// Whether it is in its queue's turns.
+    pub(crate) has_turn: bool,
+    /// Ended by its session; stays until its open deliveries are settled.
+    pub(crate) is_ended: bool,
+    /// When the floor will look at its deadlines next.
+    pub(crate) alarm_ms: Option<u64>,
+}
+
+impl Subscription {
+    pub(crate) fn has_credit(&self) -> bool {
+        !self.is_ended
+            && (self.settling == Settling::Auto && self.credit > 0 || self.open_count < self.credit)
+    }
+}

@@ -1,0 +1,386 @@
+//! Admission of changes to namespaces, exchanges, queues and bindings.
+//!
+//! A durable change becomes a record; until that is applied, it is *pending*: the same request
+//! again waits for it, a different one for the same name is refused. What is transient changes
+//! the floor at once.
+
+use crate::access::Operation;
+use crate::delivery::Cause;
+use crate::effect::{Cancelled, Effects};
+use crate::engine::Engine;
+use crate::exchange::ExchangeKind;
+use crate::floor::SessionId;
+use crate::limits::{BINDINGS_MAX, EXCHANGES_MAX, NAME_BYTES_MAX, QUEUES_MAX};
+use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
+use crate::queue::{FloorQueue, QueueOptions};
+use crate::record::Record;
+use crate::refusal::Refusal;
+
+/// A request to change what exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topology<'a> {
+    /// Make a namespace.
+    DeclareNamespace(&'a str),
+    /// Make an exchange, or see that it exists like this.
+    DeclareExchange(&'a str, ExchangeKind),
+    /// Remove an exchange.
+    DeleteExchange(&'a str),
+    /// Make a queue, or see that it exists like this.
+    DeclareQueue(&'a str, QueueOptions),
+    /// Remove a queue with its messages.
+    DeleteQueue {
+        /// Which.
+        name: &'a str,
+        /// Only if it holds no message.
+        if_empty: bool,
+        /// Only if it has no subscription.
+        if_unused: bool,
+    },
+    /// Make an exchange route to a queue.
+    Bind {
+        /// From.
+        exchange: &'a str,
+        /// To.
+        queue: &'a str,
+        /// With this key.
+        key: &'a [u8],
+    },
+    /// End that.
+    Unbind {
+        /// From.
+        exchange: &'a str,
+        /// To.
+        queue: &'a str,
+        /// With this key.
+        key: &'a [u8],
+    },
+}
+
+/// What has to happen for an admitted request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Admission<'a> {
+    /// Log this record, and apply it when it is committed.
+    Log(Record<'a>),
+    /// Nothing: it is so already.
+    Done,
+    /// The same is in flight: it is so once everything logged so far is committed.
+    Pending,
+}
+
+impl Engine {
+    /// Decides a change of topology.
+    pub fn admit_topology<'a>(
+        &mut self,
+        session: SessionId,
+        request: Topology<'a>,
+        effects: &mut Effects,
+    ) -> Result<Admission<'a>, Refusal> {
+        let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
+        let namespace = who.namespace;
+        match request {
+            Topology::DeclareNamespace(name)
+            | Topology::DeclareExchange(name, _)
+            | Topology::DeleteExchange(name)
+            | Topology::DeclareQueue(name, _)
+            | Topology::DeleteQueue { name, .. } => {
+                who.allow(Operation::Configure, name)?;
+                check_name(name)?;
+            }
+            Topology::Bind { exchange, queue, .. } | Topology::Unbind { exchange, queue, .. } => {
+                who.allow(Operation::Configure, exchange)?;
+                who.allow(Operation::Configure, queue)?;
+            }
+        }
+        match request {
+            Topology::DeclareNamespace(name) => Ok(self.declare_namespace(name)),
+            Topology::DeclareExchange(name, kind) => self.declare_exchange(namespace, name, kind),
+            Topology::DeleteExchange(name) => {
+                let id = self.find_exchange(namespace, name).ok_or(Refusal::NoSuchExchange)?;
+                self.floor.pending.gone_exchanges.insert(id);
+                self.floor.routing += 1;
+                Ok(Admission::Log(Record::ExchangeDeleted { id }))
+            }
+            Topology::DeclareQueue(name, options) => self.declare_queue(namespace, name, options),
+            Topology::DeleteQueue { name, if_empty, if_unused } => {
+                self.delete_queue(namespace, name, (if_empty, if_unused), effects)
+            }
+            Topology::Bind { exchange, queue, key } => self.bind(namespace, exchange, queue, key),
+            Topology::Unbind { exchange, queue, key } => {
+                self.unbind(namespace, exchange, queue, key)
+            }
+        }
+    }
+
+    fn declare_namespace<'a>(&mut self, name: &'a str) -> Admission<'a> {
+        if self.ledger.namespaces.values().any(|space| space.name.as_str() == name) {
+            return Admission::Done;
+        }
+        let pending = &mut self.floor.pending;
+        let id = pending.next_namespace.max(self.ledger.next_namespace);
+        pending.next_namespace = id + 1;
+        Admission::Log(Record::NamespaceDeclared { id: NamespaceId(id), name })
+    }
+
+    fn declare_exchange<'a>(
+        &mut self,
+        namespace: NamespaceId,
+        name: &'a str,
+        kind: ExchangeKind,
+    ) -> Result<Admission<'a>, Refusal> {
+        let same = |is: bool, then| if is { Ok(then) } else { Err(Refusal::DeclaredOtherwise) };
+        if let Some(id) = self.find_exchange(namespace, name) {
+            let there = self.ledger.exchanges.get(&id).map(|exchange| exchange.kind);
+            return same(there == Some(kind), Admission::Done);
+        }
+        let key = (namespace, valid(name)?);
+        if let Some((_, pending)) = self.floor.pending.exchanges.get(&key) {
+            return same(*pending == kind, Admission::Pending);
+        }
+        if self.ledger.exchanges.len() + self.floor.pending.exchanges.len() >= EXCHANGES_MAX {
+            return Err(Refusal::TooManyExchanges);
+        }
+        let pending = &mut self.floor.pending;
+        let id = pending.next_exchange.max(self.ledger.next_exchange);
+        pending.next_exchange = id + 1;
+        let id = ExchangeId(id);
+        pending.exchanges.insert(key, (id, kind));
+        Ok(Admission::Log(Record::ExchangeDeclared { id, namespace, name, kind }))
+    }
+
+    fn declare_queue<'a>(
+        &mut self,
+        namespace: NamespaceId,
+        name: &'a str,
+        options: QueueOptions,
+    ) -> Result<Admission<'a>, Refusal> {
+        if !options.is_valid() {
+            return Err(Refusal::BadPolicy);
+        }
+        let same = |is: bool, then| if is { Ok(then) } else { Err(Refusal::DeclaredOtherwise) };
+        if let Some(id) = self.find_queue(namespace, name) {
+            let there = self.floor.queues.get(&id).map(|queue| queue.options);
+            return same(there == Some(options), Admission::Done);
+        }
+        let key = (namespace, valid(name)?);
+        if let Some((_, pending)) = self.floor.pending.queues.get(&key) {
+            return same(*pending == options, Admission::Pending);
+        }
+        if self.floor.queues.len() + self.floor.pending.queues.len() >= QUEUES_MAX {
+            return Err(Refusal::TooManyQueues);
+        }
+        if !options.durable {
+            let id = self.new_transient_queue(namespace, key.1.clone(), options);
+            self.floor.transient_names.insert(key, id);
+            return Ok(Admission::Done);
+        }
+        let pending = &mut self.floor.pending;
+        let id = pending.next_queue.max(self.ledger.next_queue);
+        if id >= QueueId::TRANSIENT {
+            return Err(Refusal::TooManyQueues);
+        }
+        pending.next_queue = id + 1;
+        let id = QueueId(id);
+        pending.queues.insert(key, (id, options));
+        Ok(Admission::Log(Record::QueueDeclared { id, namespace, name, options }))
+    }
+
+    fn new_transient_queue(
+        &mut self,
+        namespace: NamespaceId,
+        name: Name,
+        options: QueueOptions,
+    ) -> QueueId {
+        // Numbers of this opening: they wrap after 2³¹, and skip what is still there.
+        let id = loop {
+            let id = QueueId(self.floor.next_transient | QueueId::TRANSIENT);
+            self.floor.next_transient = self.floor.next_transient.wrapping_add(1);
+            if !self.floor.queues.contains_key(&id) {
+                break id;
+            }
+        };
+        let options = QueueOptions { durable: false, ..options };
+        self.floor.queues.insert(id, FloorQueue::new(id, namespace, name, options));
+        self.floor.routing += 1;
+        id
+    }
+
+    /// Makes a transient queue that only this session uses and that goes with it, bound to an
+    /// exchange.
+    pub fn open_session_queue(
+        &mut self,
+        session: SessionId,
+        exchange: ExchangeId,
+        key: &[u8],
+    ) -> Result<QueueId, Refusal> {
+        if self.floor.queues.len() >= QUEUES_MAX {
+            return Err(Refusal::TooManyQueues);
+        }
+        let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
+        let namespace = who.namespace;
+        let name = valid(&format!("$session.{}", self.floor.next_transient))?;
+        let id = self.new_transient_queue(namespace, name, QueueOptions::default());
+        if let Some(queue) = self.floor.queues.get_mut(&id) {
+            queue.owner = Some(session.0);
+        }
+        if let Some(who) = self.floor.sessions.get_mut(session.0) {
+            who.owned.push(id);
+        }
+        self.floor.transient_bindings.entry(exchange).or_default().bind(key, id);
+        Ok(id)
+    }
+
+    /// Removes a queue that [`Self::open_session_queue`] made.
+    pub fn close_session_queue(&mut self, session: SessionId, id: QueueId, effects: &mut Effects) {
+        if let Some(who) = self.floor.sessions.get_mut(session.0)
+            && let Some(at) = who.owned.iter().position(|owned| *owned == id)
+        {
+            who.owned.swap_remove(at);
+            self.remove_floor_queue(id, effects);
+        }
+    }
+
+    fn delete_queue(
+        &mut self,
+        namespace: NamespaceId,
+        name: &str,
+        (if_empty, if_unused): (bool, bool),
+        effects: &mut Effects,
+    ) -> Result<Admission<'static>, Refusal> {
+        let id = self.find_queue(namespace, name).ok_or(Refusal::NoSuchQueue)?;
+        let counts = self.counts(id).unwrap_or_default();
+        if if_empty && counts.ready + counts.leased > 0 {
+            return Err(Refusal::QueueNotEmpty);
+        }
+        if if_unused && counts.subscriptions > 0 {
+            return Err(Refusal::QueueInUse);
+        }
+        if id.is_durable() {
+            self.floor.pending.gone_queues.insert(id);
+            self.floor.routing += 1;
+            return Ok(Admission::Log(Record::QueueDeleted { id }));
+        }
+        self.remove_floor_queue(id, effects);
+        Ok(Admission::Done)
+    }
+
+    /// Removes what the floor knows of a queue: its subscriptions end, its open deliveries too.
+    pub(crate) fn remove_floor_queue(&mut self, id: QueueId, effects: &mut Effects) {
+        let Some(queue) = self.floor.queues.remove(&id) else { return };
+        self.floor.routing += 1;
+        for subscription in &queue.subscriptions {
+            self.drop_subscription(*subscription, Some(&queue), effects);
+        }
+        effects.freed.extend(queue.transient.iter().map(|entry| entry.seq));
+        if !id.is_durable() {
+            self.floor.transient_names.remove(&(queue.namespace, queue.name));
+            self.floor.transient_bindings.retain(|_, bindings| {
+                bindings.forget(id);
+                !bindings.is_empty()
+            });
+        }
+    }
+
+    /// Ends one subscription of a queue that is gone.
+    fn drop_subscription(
+        &mut self,
+        id: crate::SubscriptionId,
+        gone: Option<&FloorQueue>,
+        effects: &mut Effects,
+    ) {
+        let Some(mut subscription) = self.floor.subscriptions.remove(id.0) else { return };
+        while let Some(lease) = self.floor.leases.first(subscription.open).map(|open| open.lease) {
+            self.floor.leases.close(&mut subscription.open, lease);
+        }
+        if let Some(alarm) = subscription.alarm_ms {
+            self.floor.alarms.remove(&(alarm, id));
+        }
+        if let Some(session) = self.floor.sessions.get_mut(subscription.session) {
+            session.subscriptions.retain(|other| *other != id);
+            if session.claims == Some(id) {
+                session.claims = None;
+            }
+        }
+        if gone.is_some() && !subscription.is_ended {
+            let session = subscription.session;
+            let cause = Cause::QueueDeleted;
+            effects.cancelled.push(Cancelled { session, subscription: id, cause });
+        }
+    }
+
+    fn bind<'a>(
+        &mut self,
+        namespace: NamespaceId,
+        exchange: &str,
+        queue: &str,
+        key: &'a [u8],
+    ) -> Result<Admission<'a>, Refusal> {
+        let exchange = self.find_exchange(namespace, exchange).ok_or(Refusal::NoSuchExchange)?;
+        let queue = self.find_queue(namespace, queue).ok_or(Refusal::NoSuchQueue)?;
+        if key.len() > NAME_BYTES_MAX {
+            return Err(Refusal::BadName);
+        }
+        let there = self.ledger.exchanges.get(&exchange).ok_or(Refusal::NoSuchExchange)?;
+        if there.bindings.len() >= BINDINGS_MAX {
+            return Err(Refusal::TooManyBindings);
+        }
+        if queue.is_durable() {
+            if there.bindings.has(key, queue) {
+                return Ok(Admission::Done);
+            }
+            return Ok(Admission::Log(Record::Bound { exchange, queue, key }));
+        }
+        self.floor.transient_bindings.entry(exchange).or_default().bind(key, queue);
+        self.floor.routing += 1;
+        Ok(Admission::Done)
+    }
+
+    fn unbind<'a>(
+        &mut self,
+        namespace: NamespaceId,
+        exchange: &str,
+        queue: &str,
+        key: &'a [u8],
+    ) -> Result<Admission<'a>, Refusal> {
+        let exchange = self.find_exchange(namespace, exchange).ok_or(Refusal::NoSuchExchange)?;
+        let queue = self.find_queue(namespace, queue).ok_or(Refusal::NoSuchQueue)?;
+        if queue.is_durable() {
+            let there = self.ledger.exchanges.get(&exchange).ok_or(Refusal::NoSuchExchange)?;
+            if !there.bindings.has(key, queue) {
+                return Err(Refusal::NoSuchBinding);
+            }
+            return Ok(Admission::Log(Record::Unbound { exchange, queue, key }));
+        }
+        let bindings = self.floor.transient_bindings.get_mut(&exchange);
+        if !bindings.is_some_and(|bindings| bindings.unbind(key, queue)) {
+            return Err(Refusal::NoSuchBinding);
+        }
+        self.floor.routing += 1;
+        Ok(Admission::Done)
+    }
+
+    pub(crate) fn find_queue(&self, namespace: NamespaceId, name: &str) -> Option<QueueId> {
+        let space = self.ledger.namespaces.get(&namespace)?;
+        let durable = space.queues.get(name).copied();
+        if let Some(id) = durable
+            && !self.floor.pending.gone_queues.contains(&id)
+        {
+            return Some(id);
+        }
+        let key = (namespace, Name::new(name.as_bytes()).ok()?);
+        self.floor.transient_names.get(&key).copied()
+    }
+
+    pub(crate) fn find_exchange(&self, namespace: NamespaceId, name: &str) -> Option<ExchangeId> {
+        let id = *self.ledger.namespaces.get(&namespace)?.exchanges.get(name)?;
+        (!self.floor.pending.gone_exchanges.contains(&id)).then_some(id)
+    }
+}
+
+fn valid(name: &str) -> Result<Name, Refusal> {
+    Name::new(name.as_bytes()).map_err(|_| Refusal::BadName)
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    Name::check(name.as_bytes()).map_err(|_| Refusal::BadName)?;
+    if name.starts_with('$') { Err(Refusal::ReservedName) } else { Ok(()) }
+}
