@@ -65,6 +65,14 @@ impl Lanes {
         place
     }
 
+    fn compacted(&self) -> Lanes {
+        let copy = |index: &LaneIndex| LaneIndex {
+            lane: index.lane,
+            entries: index.entries.as_slice().to_vec(),
+        };
+        Lanes { lanes: self.iter().map(copy).collect(), used: self.used }
+    }
+
     fn capacity_bytes(&self) -> usize {
         let entries: usize = self.lanes.iter().map(|index| index.entries.capacity()).sum();
         entries * size_of::<(Seq, Offset)>()
@@ -77,6 +85,8 @@ pub struct OpenBatch {
     bytes: Vec<u8>,
     lanes: Lanes,
     frames: u32,
+    /// Where the last frame ends; beyond it is padding.
+    frames_end: usize,
 }
 
 impl Default for OpenBatch {
@@ -89,7 +99,12 @@ impl OpenBatch {
     /// An empty batch.
     #[must_use]
     pub fn new() -> OpenBatch {
-        OpenBatch { bytes: vec![0; BATCH_HEADER_BYTES], lanes: Lanes::default(), frames: 0 }
+        OpenBatch {
+            bytes: vec![0; BATCH_HEADER_BYTES],
+            lanes: Lanes::default(),
+            frames: 0,
+            frames_end: BATCH_HEADER_BYTES,
+        }
     }
 
     /// Adds one frame; the parts of head and body are concatenated in place.
@@ -145,7 +160,8 @@ impl OpenBatch {
         if let Some(room) = self.bytes.get_mut(start..head_start) {
             room.copy_from_slice(&header);
         }
-        self.bytes.resize(end.next_multiple_of(FRAME_ALIGN_BYTES), 0);
+        self.frames_end = end.next_multiple_of(FRAME_ALIGN_BYTES);
+        self.bytes.resize(self.frames_end, 0);
         self.frames += 1;
         Offset(small(start))
     }
@@ -165,7 +181,7 @@ impl OpenBatch {
     /// Bytes the frames take so far.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
-        self.bytes.len() - BATCH_HEADER_BYTES
+        self.frames_end - BATCH_HEADER_BYTES
     }
 
     /// Hands the batch over without any log: for messages that are never written.
@@ -175,12 +191,20 @@ impl OpenBatch {
     }
 
     pub(crate) fn into_batch(self, ticket: Ticket) -> Batch {
-        Batch { bytes: self.bytes, lanes: self.lanes, frames: self.frames, ticket }
+        let frames_len_bytes = self.len_bytes();
+        Batch {
+            bytes: self.bytes,
+            lanes: self.lanes,
+            frames: self.frames,
+            frames_len_bytes,
+            ticket,
+        }
     }
 
     /// Takes over the allocations of a batch that nobody needs any more.
     pub(crate) fn recycle(batch: Batch) -> OpenBatch {
-        let mut open = OpenBatch { bytes: batch.bytes, lanes: batch.lanes, frames: 0 };
+        let mut open =
+            OpenBatch { bytes: batch.bytes, lanes: batch.lanes, frames: 0, frames_end: 0 };
         open.clear();
         open
     }
@@ -191,6 +215,22 @@ impl OpenBatch {
         self.bytes.resize(BATCH_HEADER_BYTES, 0);
         self.lanes.used = 0;
         self.frames = 0;
+        self.frames_end = BATCH_HEADER_BYTES;
+    }
+
+    /// The same in allocations of just its size.
+    pub(crate) fn compacted(&self) -> OpenBatch {
+        OpenBatch {
+            bytes: self.bytes.as_slice().to_vec(),
+            lanes: self.lanes.compacted(),
+            frames: self.frames,
+            frames_end: self.frames_end,
+        }
+    }
+
+    /// Memory it holds.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.bytes.capacity() + self.lanes.capacity_bytes()
     }
 
     /// Header, frames and padding, for the log thread.
@@ -211,6 +251,7 @@ pub struct Batch {
     bytes: Vec<u8>,
     lanes: Lanes,
     frames: u32,
+    frames_len_bytes: usize,
     ticket: Ticket,
 }
 
@@ -288,8 +329,9 @@ impl Batch {
         self.ticket
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Bytes of the frames alone.
+    pub(crate) fn frames_len_bytes(&self) -> usize {
+        self.frames_len_bytes
     }
 
     /// Places of the frames of one lane, by seq.

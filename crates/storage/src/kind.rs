@@ -22,6 +22,11 @@ pub const MEMBERSHIP: u8 = 0x05;
 /// Reserved: the folder was opened.
 pub const OPENED: u8 = 0x06;
 
+/// The lowest kind that is the caller's.
+pub const CALLERS_FIRST: u8 = CALLER_KIND_MIN;
+/// The highest kind that is the caller's.
+pub const CALLERS_LAST: u8 = CALLER_KIND_MAX;
+
 /// Whether a kind belongs to the caller.
 #[must_use]
 pub const fn is_callers(kind: u8) -> bool {

@@ -19,13 +19,15 @@ mod frame;
 pub mod kind;
 pub mod limits;
 pub mod memory;
+mod pipeline;
 pub mod store;
+mod tail;
 pub mod wal;
 
 pub use batch::{Batch, OpenBatch};
 pub use disk::{Disk, RealDisk};
 pub use error::{AppendError, CloseError, OpenError, Poison, ReadError, ScanError, StartError};
 pub use frame::{Frame, FrameMeta, LaneId, Offset, Seq};
-pub use memory::Memory;
+pub use memory::{Memory, MemoryOptions};
 pub use store::{Listener, Store, Ticket, Urgency};
 pub use wal::{Recovered, RottenBody, TornTail, Wal, WalOptions};

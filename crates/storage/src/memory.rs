@@ -1,52 +1,186 @@
-//! A store that keeps everything in memory, with the same contract as the log on disk.
+//! A store that keeps everything in memory, with the same contract as the log on disk: commits come
+//! from a thread of its own, in append order, through the same listener.
+//!
+//! What it holds is bounded by [`Memory::bounded`]: beyond it nothing more is ever committed, as on
+//! a full disk.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::batch::{Batch, OpenBatch};
-use crate::error::{AppendError, CloseError, ReadError, ScanError, StartError};
+use crate::error::{AppendError, CloseError, Poison, ReadError, ScanError, StartError};
 use crate::frame::{Frame, LaneId, Offset, Seq};
+use crate::limits::IN_FLIGHT_BYTES_MAX;
+use crate::pipeline::{Pipeline, PipelineOptions, Sink};
 use crate::store::{Listener, Store, Ticket, Urgency};
+use crate::tail::Tail;
 
 /// A store without files.
-#[derive(Default)]
-pub struct Memory {}
+pub struct Memory {
+    content: Arc<Content>,
+    pipeline: Pipeline,
+    options: MemoryOptions,
+}
+
+/// Bounds of a [`Memory`].
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryOptions {
+    /// All that it may ever hold.
+    pub bytes_max: usize,
+    /// Appends are refused as full above this many bytes that wait for their commit.
+    pub in_flight_bytes_max: usize,
+}
+
+impl Default for MemoryOptions {
+    fn default() -> MemoryOptions {
+        MemoryOptions { bytes_max: BYTES_MAX, in_flight_bytes_max: IN_FLIGHT_BYTES_MAX }
+    }
+}
+
+const BYTES_MAX: usize = 1 << 30;
+
+struct Content {
+    kept: RwLock<Kept>,
+}
+
+struct Kept {
+    batches: Vec<Arc<Batch>>,
+    held_bytes: usize,
+    /// Finds by lane and seq; never evicts, because the bound is kept by the sink.
+    found: Tail,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory::new()
+    }
+}
 
 impl Memory {
-    /// An empty one.
+    /// An empty store with the default bounds.
     #[must_use]
     pub fn new() -> Memory {
-        Memory {}
+        Memory::bounded(MemoryOptions::default())
+    }
+
+    /// An empty store.
+    #[must_use]
+    pub fn bounded(options: MemoryOptions) -> Memory {
+        let found = Tail::new(usize::MAX);
+        let kept = Kept { batches: Vec::new(), held_bytes: 0, found };
+        Memory::over(Arc::new(Content { kept: RwLock::new(kept) }), options)
+    }
+
+    /// Closes the store and opens another one on the same content, as a restart would.
+    #[must_use]
+    pub fn reopened(self) -> Memory {
+        let _ = self.close();
+        Memory::over(Arc::clone(&self.content), self.options)
+    }
+
+    fn over(content: Arc<Content>, options: MemoryOptions) -> Memory {
+        let pipeline = Pipeline::new(PipelineOptions {
+            in_flight_bytes_max: options.in_flight_bytes_max,
+            cache_bytes_max: 0,
+            seal_delay: Duration::from_secs(3600),
+        });
+        Memory { content, pipeline, options }
+    }
+}
+
+impl Content {
+    fn find(&self, lane: LaneId, seq: Seq) -> Option<(Arc<Batch>, Offset)> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).found.find(lane, seq)
+    }
+}
+
+struct MemorySink {
+    content: Arc<Content>,
+    bytes_max: usize,
+    in_flight_bytes: usize,
+}
+
+impl Sink for MemorySink {
+    fn write(&mut self, batch: &mut OpenBatch) -> Result<(), Poison> {
+        let held = self.content.kept.read().unwrap_or_else(PoisonError::into_inner).held_bytes;
+        self.in_flight_bytes += batch.len_bytes();
+        if held + self.in_flight_bytes > self.bytes_max {
+            return Err(Poison::DiskFull { file: "memory".into(), offset: held as u64 });
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Poison> {
+        Ok(())
+    }
+
+    fn committed(&mut self, batches: &[Arc<Batch>]) {
+        let mut kept = self.content.kept.write().unwrap_or_else(PoisonError::into_inner);
+        for batch in batches {
+            kept.held_bytes += batch.capacity_bytes();
+            kept.found.push(batch, |_| ());
+            kept.batches.push(Arc::clone(batch));
+        }
+        self.in_flight_bytes = 0;
+    }
+
+    fn seal(&mut self, _closing: bool) -> Result<(), Poison> {
+        Ok(())
     }
 }
 
 impl Store for Memory {
     fn append(
         &self,
-        _urgency: Urgency,
-        _fill: &mut dyn FnMut(&mut OpenBatch),
+        urgency: Urgency,
+        fill: &mut dyn FnMut(&mut OpenBatch),
     ) -> Result<Ticket, AppendError> {
-        Err(AppendError::NotStarted)
+        self.pipeline.append(urgency, fill)
     }
+
     fn committed(&self) -> Ticket {
-        Ticket(0)
+        self.pipeline.committed()
     }
+
     fn in_flight_bytes(&self) -> usize {
-        0
+        self.pipeline.in_flight_bytes()
     }
-    fn cached(&self, _lane: LaneId, _seq: Seq) -> Option<(Arc<Batch>, Offset)> {
-        None
+
+    fn cached(&self, lane: LaneId, seq: Seq) -> Option<(Arc<Batch>, Offset)> {
+        self.content.find(lane, seq)
     }
-    fn read(&self, _lane: LaneId, _seq: Seq, _into: &mut Vec<u8>) -> Result<(), ReadError> {
-        Err(ReadError::NotFound)
-    }
-    fn scan(&self, _visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>) -> Result<(), ScanError> {
+
+    fn read(&self, lane: LaneId, seq: Seq, into: &mut Vec<u8>) -> Result<(), ReadError> {
+        let (batch, at) = self.content.find(lane, seq).ok_or(ReadError::NotFound)?;
+        into.extend_from_slice(batch.body(at));
         Ok(())
     }
-    fn start(&self, _listener: Arc<dyn Listener>) -> Result<(), StartError> {
+
+    fn scan(&self, visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>) -> Result<(), ScanError> {
+        let kept = self.content.kept.read().unwrap_or_else(PoisonError::into_inner);
+        let batches = kept.batches.clone();
+        drop(kept);
+        for batch in &batches {
+            for (_, frame) in batch.frames() {
+                if visit(Frame { body: &[], ..frame }).is_break() {
+                    return Ok(());
+                }
+            }
+        }
         Ok(())
     }
+
+    fn start(&self, listener: Arc<dyn Listener>) -> Result<(), StartError> {
+        let sink = MemorySink {
+            content: Arc::clone(&self.content),
+            bytes_max: self.options.bytes_max,
+            in_flight_bytes: 0,
+        };
+        self.pipeline.start(sink, listener)
+    }
+
     fn close(&self) -> Result<(), CloseError> {
-        Ok(())
+        self.pipeline.close()
     }
 }
