@@ -138,6 +138,9 @@ pub enum StartError {
     /// The operating system gave no thread.
     #[error("no thread for the log: {0}")]
     Thread(io::Error),
+    /// The folder cannot be written to.
+    #[error("the log cannot be written: {0}")]
+    Poisoned(Poison),
 }
 
 /// The store was closed, and not everything is durable.

@@ -13,6 +13,7 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
 pub mod batch;
+mod checksum;
 pub mod disk;
 pub mod error;
 mod frame;
@@ -30,4 +31,4 @@ pub use error::{AppendError, CloseError, OpenError, Poison, ReadError, ScanError
 pub use frame::{Frame, FrameMeta, LaneId, Offset, Seq};
 pub use memory::{Memory, MemoryOptions};
 pub use store::{Listener, Store, Ticket, Urgency};
-pub use wal::{Recovered, RottenBody, TornTail, Wal, WalOptions};
+pub use wal::{Defect, Recovered, RottenBody, TornTail, Wal, WalOptions};

@@ -80,13 +80,7 @@ impl BatchHeader {
 
 /// Completes a batch that has `frames` frames in `bytes`, padded to sectors. Gives the chain value
 /// for the batch behind it.
-pub(crate) fn complete(
-    bytes: &mut [u8],
-    frames: u32,
-    durable: Mark,
-    prev: u32,
-    seed: u32,
-) -> u32 {
+pub(crate) fn complete(bytes: &mut [u8], frames: u32, durable: Mark, prev: u32, seed: u32) -> u32 {
     let len = crate::batch::small(bytes.len());
     let header = BatchHeader { len, frames, durable, prev, crc: 0 }.encode(seed);
     let mut chain = le_u32(&header, 0);

@@ -1,14 +1,39 @@
-//! The log on disk.
+//! The log on disk: one sequence of segments for all lanes.
+//!
+//! From the bytes up: `segment` (one file), `chain` (batches and their checksums), `manifest` and
+//! `checkpoint` (the two small files beside), `index`, `directory` (the set of segments), `reader`,
+//! `writer` (the log thread's end), `filler`, `recovery` (opening). `docs/format.md` draws them.
+
+mod chain;
+mod checkpoint;
+mod defect;
+mod directory;
+mod filler;
+mod index;
+mod manifest;
+mod reader;
+mod recovery;
+mod segment;
+mod writer;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::batch::{Batch, OpenBatch};
 use crate::disk::Disk;
 use crate::error::{AppendError, CloseError, OpenError, ReadError, ScanError, StartError};
 use crate::frame::{Frame, LaneId, Offset, Seq};
 use crate::limits;
+use crate::pipeline::{Pipeline, PipelineOptions};
 use crate::store::{Listener, Store, Ticket, Urgency};
+use crate::wal::directory::Directory;
+use crate::wal::filler::Filler;
+use crate::wal::reader::{Found, Verdict, Window};
+use crate::wal::segment::{FIRST_BATCH_AT, Mark, Segment};
+use crate::wal::writer::Writer;
+
+pub use defect::{Defect, UnknownDefect};
 
 /// How a log is laid out and driven. All fields have defaults.
 #[derive(Debug, Clone)]
@@ -23,6 +48,9 @@ pub struct WalOptions {
     pub cache_bytes_max: usize,
     /// A seal is written when nothing was committed for this long.
     pub seal_delay_ms: u64,
+    /// Known wrong behaviour, to show that the tests catch it.
+    #[cfg(any(test, feature = "testing"))]
+    pub defect: Option<Defect>,
 }
 
 impl Default for WalOptions {
@@ -33,6 +61,8 @@ impl Default for WalOptions {
             in_flight_bytes_max: limits::IN_FLIGHT_BYTES_MAX,
             cache_bytes_max: limits::CACHE_BYTES_MAX,
             seal_delay_ms: limits::SEAL_DELAY_MS,
+            #[cfg(any(test, feature = "testing"))]
+            defect: None,
         }
     }
 }
@@ -44,7 +74,7 @@ pub struct TornTail {
     pub file: String,
     /// Where it began.
     pub offset: u64,
-    /// How much of it was not zero.
+    /// From there to the last byte that was not zero.
     pub bytes: u64,
 }
 
@@ -74,17 +104,27 @@ pub struct Recovered {
     pub frames: u64,
     /// What was dropped from the end.
     pub torn: Option<TornTail>,
-    /// Damaged bodies that were seen; those of the durable part are found when they are read.
+    /// Damaged bodies, the first thousand of them.
     pub rotten_bodies: Vec<RottenBody>,
+    /// How many bodies are damaged.
+    pub rotten_bodies_count: u64,
 }
 
 /// The log on disk.
-pub struct Wal {}
+pub struct Wal {
+    directory: Arc<Directory>,
+    pipeline: Pipeline,
+    /// Until it goes to the log thread.
+    writer: Mutex<Option<Writer>>,
+    /// Where the log ended when it was opened.
+    opened_end: Mark,
+    lock: Mutex<Option<Box<dyn Send + Sync>>>,
+}
 
 impl Wal {
     /// Opens a folder, repairs a torn tail, and refuses what is rotten.
-    pub fn open(_disk: Arc<dyn Disk>, _options: WalOptions) -> Result<(Wal, Recovered), OpenError> {
-        Ok((Wal {}, Recovered::default()))
+    pub fn open(disk: Arc<dyn Disk>, options: WalOptions) -> Result<(Wal, Recovered), OpenError> {
+        Wal::open_visiting(disk, options, &mut |_| ())
     }
 
     /// Opens a folder and shows every frame of the caller's, as [`Store::scan`] would, in the same
@@ -92,39 +132,112 @@ impl Wal {
     pub fn open_visiting(
         disk: Arc<dyn Disk>,
         options: WalOptions,
-        _visit: &mut dyn FnMut(Frame<'_>),
+        visit: &mut dyn FnMut(Frame<'_>),
     ) -> Result<(Wal, Recovered), OpenError> {
-        Wal::open(disk, options)
+        let name = recovery::LOCK_NAME;
+        let lock = disk.lock(name).map_err(|source| OpenError::Io {
+            what: "locking",
+            file: name.to_owned(),
+            source,
+        })?;
+        let lock = Mutex::new(Some(lock.ok_or(OpenError::Locked)?));
+        let pipeline = Pipeline::new(PipelineOptions {
+            in_flight_bytes_max: options.in_flight_bytes_max,
+            cache_bytes_max: options.cache_bytes_max,
+            seal_delay: Duration::from_millis(options.seal_delay_ms),
+        });
+        let opened = recovery::open(disk, options, visit)?;
+        let opened_end = Mark { segment: opened.end.segment.id, offset: opened.end.offset };
+        let directory = Arc::clone(&opened.directory);
+        let writer = Writer::new(opened.directory, opened.checkpoint, opened.end);
+        let writer = Mutex::new(Some(writer));
+        Ok((Wal { directory, pipeline, writer, opened_end, lock }, opened.recovered))
+    }
+
+    fn scan_segment(
+        &self,
+        segment: &Segment,
+        visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ScanError> {
+        let file = || segment.name.to_string();
+        let mut at = FIRST_BATCH_AT;
+        let failed = |offset| move |source| ScanError::Io { file: file(), offset, source };
+        let mut window = Window::open(segment).map_err(failed(at))?;
+        let mut chain = segment.seed;
+        while (Mark { segment: segment.id, offset: at }) < self.opened_end {
+            let header = match window.batch(at).map_err(failed(at))? {
+                Found::Batch(header) => header,
+                Found::Nothing if segment.id < self.opened_end.segment => break,
+                _ => return Err(ScanError::Rotten { file: file(), offset: at }),
+            };
+            let bytes = window.bytes(at, header.len as usize).map_err(failed(at))?;
+            match reader::verify(bytes, &header, chain) {
+                Verdict::Intact { chain: behind, .. } => chain = behind,
+                Verdict::Bad { at: inside, .. } => {
+                    return Err(ScanError::Rotten { file: file(), offset: at + inside as u64 });
+                }
+            }
+            for placed in reader::frames(bytes, &header) {
+                if crate::kind::is_callers(placed.header.kind)
+                    && visit(placed.without_body()).is_break()
+                {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            at += u64::from(header.len);
+        }
+        Ok(ControlFlow::Continue(()))
     }
 }
 
 impl Store for Wal {
     fn append(
         &self,
-        _urgency: Urgency,
-        _fill: &mut dyn FnMut(&mut OpenBatch),
+        urgency: Urgency,
+        fill: &mut dyn FnMut(&mut OpenBatch),
     ) -> Result<Ticket, AppendError> {
-        Err(AppendError::NotStarted)
+        self.pipeline.append(urgency, fill)
     }
+
     fn committed(&self) -> Ticket {
-        Ticket(0)
+        self.pipeline.committed()
     }
+
     fn in_flight_bytes(&self) -> usize {
-        0
+        self.pipeline.in_flight_bytes()
     }
-    fn cached(&self, _lane: LaneId, _seq: Seq) -> Option<(Arc<Batch>, Offset)> {
-        None
+
+    fn cached(&self, lane: LaneId, seq: Seq) -> Option<(Arc<Batch>, Offset)> {
+        self.pipeline.cached(lane, seq)
     }
-    fn read(&self, _lane: LaneId, _seq: Seq, _into: &mut Vec<u8>) -> Result<(), ReadError> {
-        Err(ReadError::NotFound)
+
+    fn read(&self, lane: LaneId, seq: Seq, into: &mut Vec<u8>) -> Result<(), ReadError> {
+        let (segment, from) = self.directory.find(lane, seq).ok_or(ReadError::NotFound)?;
+        reader::read_body(&segment, from, lane, seq, into)
     }
-    fn scan(&self, _visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>) -> Result<(), ScanError> {
+
+    fn scan(&self, visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>) -> Result<(), ScanError> {
+        for segment in self.directory.segments() {
+            if self.scan_segment(&segment, visit)?.is_break() {
+                break;
+            }
+        }
         Ok(())
     }
-    fn start(&self, _listener: Arc<dyn Listener>) -> Result<(), StartError> {
-        Ok(())
+
+    fn start(&self, listener: Arc<dyn Listener>) -> Result<(), StartError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = writer.take().ok_or(StartError::Started)?;
+        writer.begin().map_err(StartError::Poisoned)?;
+        let end = writer.end();
+        let filler = Filler::start(writer.directory(), &end.segment, end.offset);
+        writer.fill_ahead(filler);
+        self.pipeline.start(writer, listener)
     }
+
     fn close(&self) -> Result<(), CloseError> {
-        Ok(())
+        let closed = self.pipeline.close();
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        closed
     }
 }

@@ -102,7 +102,6 @@ pub(crate) const FILE_SUFFIX: &str = ".segment";
 /// One open file of the log.
 pub(crate) struct Segment {
     pub(crate) id: u64,
-    pub(crate) generation: u64,
     pub(crate) seed: u32,
     pub(crate) name: Arc<str>,
     pub(crate) file: Arc<dyn File>,
@@ -120,20 +119,14 @@ struct Claims {
 }
 
 impl Segment {
-    /// A segment whose first `taken` bytes must not be filled with zeros.
-    pub(crate) fn new(
-        header: &SegmentHeader,
-        name: Arc<str>,
-        file: Arc<dyn File>,
-        taken: u64,
-    ) -> Segment {
+    /// A segment of which only the header is taken.
+    pub(crate) fn new(header: &SegmentHeader, name: Arc<str>, file: Arc<dyn File>) -> Segment {
         Segment {
             id: header.id,
-            generation: header.generation,
             seed: header.seed(),
             name,
             file,
-            claims: Mutex::new(Claims { taken, filling: None }),
+            claims: Mutex::new(Claims { taken: FIRST_BATCH_AT, filling: None }),
             released: Condvar::new(),
         }
     }

@@ -1,0 +1,257 @@
+//! Reading: whole batches in order, for recovery and scans, and one body by its place.
+
+use std::io;
+use std::ops::Range;
+
+use crate::disk::read_full;
+use crate::error::ReadError;
+use crate::frame::{Frame, FrameHeader, LaneId, Seq};
+use crate::limits::{
+    BATCH_HEADER_BYTES, BODY_BYTES_MAX, FRAME_HEADER_BYTES, HEAD_BYTES_MAX, INDEX_STRETCH_BYTES,
+    SECTOR_BYTES,
+};
+use crate::wal::chain::{self, BatchHeader};
+use crate::wal::segment::Segment;
+
+const WINDOW_BYTES: usize = 1 << 20;
+/// A stretch of the index and the header of what stands behind it.
+const READ_BYTES: usize = 8 << 10;
+
+/// What stands at a place where a batch could begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A batch whose header verifies and that is there in full length.
+    Batch(BatchHeader),
+    /// A sector of zeros, or the end of the file.
+    Nothing,
+    /// Neither.
+    Bad(&'static str),
+}
+
+const NOT_FOUND: ReadError = ReadError::NotFound;
+
+/// A window that moves over a segment, so that it is read once and in large pieces.
+pub(crate) struct Window<'s> {
+    segment: &'s Segment,
+    bytes: Vec<u8>,
+    start: u64,
+    held: usize,
+    file_len: u64,
+}
+
+impl<'s> Window<'s> {
+    pub(crate) fn open(segment: &'s Segment) -> io::Result<Window<'s>> {
+        let file_len = segment.file.len()?;
+        Ok(Window { segment, bytes: Vec::new(), start: 0, held: 0, file_len })
+    }
+
+    pub(crate) fn file_len(&self) -> u64 {
+        self.file_len
+    }
+
+    /// `len` bytes at `at`, or as many as the file has.
+    pub(crate) fn bytes(&mut self, at: u64, len: usize) -> io::Result<&[u8]> {
+        let there = self.file_len.saturating_sub(at);
+        let len = usize::try_from(there).map_or(len, |there| len.min(there));
+        let inside = at >= self.start && at + len as u64 <= self.start + self.held as u64;
+        if !inside {
+            let wanted = usize::try_from(there).unwrap_or(usize::MAX).min(len.max(WINDOW_BYTES));
+            self.bytes.resize(wanted, 0);
+            self.held = read_full(&*self.segment.file, &mut self.bytes, at)?;
+            self.start = at;
+        }
+        let from = usize::try_from(at - self.start).unwrap_or(usize::MAX);
+        let to = from.saturating_add(len).min(self.held);
+        Ok(self.bytes.get(from..to).unwrap_or(&[]))
+    }
+
+    /// What stands at `at`. The batch is then at hand through [`Window::bytes`].
+    pub(crate) fn batch(&mut self, at: u64) -> io::Result<Found> {
+        let seed = self.segment.seed;
+        let sector = self.bytes(at, SECTOR_BYTES)?;
+        if is_zero(sector) {
+            return Ok(Found::Nothing);
+        }
+        let Some(header) = BatchHeader::decode(sector, seed) else {
+            return Ok(Found::Bad("no batch header"));
+        };
+        let len = header.len as usize;
+        if self.bytes(at, len)?.len() < len {
+            return Ok(Found::Bad("a batch that the file is too short for"));
+        }
+        Ok(Found::Batch(header))
+    }
+}
+
+/// Whether there is no bit set.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    let (chunks, rest) = bytes.as_chunks::<64>();
+    let any = |chunk: &[u8; 64]| chunk.iter().fold(0, |any, byte| any | byte) != 0;
+    !chunks.iter().any(any) && rest.iter().all(|&byte| byte == 0)
+}
+
+/// A frame in the bytes of its batch.
+pub(crate) struct Placed<'a> {
+    /// Distance from the start of the batch.
+    pub(crate) at: usize,
+    pub(crate) header: FrameHeader,
+    pub(crate) head: &'a [u8],
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> Placed<'a> {
+    /// As a scan shows it.
+    pub(crate) fn without_body(&self) -> Frame<'a> {
+        self.header.frame(self.head, &[])
+    }
+
+    pub(crate) fn body_is_intact(&self) -> bool {
+        crate::checksum::crc32c(self.body) == self.header.body_crc
+    }
+}
+
+/// The frames of a batch whose header was verified; ends early where the lengths do not add up.
+pub(crate) fn frames<'a>(
+    bytes: &'a [u8],
+    header: &BatchHeader,
+) -> impl Iterator<Item = Placed<'a>> + use<'a> {
+    let mut at = BATCH_HEADER_BYTES;
+    (0..header.frames).map_while(move |_| {
+        let rest = bytes.get(at..)?;
+        let header = FrameHeader::decode(rest)?;
+        let head = rest.get(FRAME_HEADER_BYTES..header.headed_len())?;
+        let body = rest.get(header.headed_len()..header.len())?;
+        let placed = Placed { at, header, head, body };
+        at += header.padded_len();
+        Some(placed)
+    })
+}
+
+/// What the frames of a batch turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// All heads are intact; some bodies may not be.
+    Intact { chain: u32, rotten_bodies: bool },
+    /// A head is not what was written; its distance from the start of the batch.
+    Bad { at: usize, what: &'static str },
+}
+
+/// Verifies all frames of a batch.
+pub(crate) fn verify(bytes: &[u8], header: &BatchHeader, prev: u32) -> Verdict {
+    if header.prev != prev {
+        return Verdict::Bad { at: 0, what: "a batch out of its order" };
+    }
+    let (mut chain, mut rotten_bodies, mut seen, mut behind) = (header.crc, false, 0, 0);
+    for placed in frames(bytes, header) {
+        let intact = bytes.get(placed.at..);
+        if !intact.is_some_and(|bytes| chain::head_is_intact(bytes, &placed.header)) {
+            return Verdict::Bad { at: placed.at, what: "a frame with a bad checksum" };
+        }
+        if placed.header.prev != chain {
+            return Verdict::Bad { at: placed.at, what: "a frame out of its order" };
+        }
+        chain = placed.header.header_crc;
+        rotten_bodies |= !placed.body_is_intact();
+        behind = placed.at + placed.header.padded_len();
+        seen += 1;
+    }
+    if seen == header.frames {
+        return Verdict::Intact { chain, rotten_bodies };
+    }
+    Verdict::Bad { at: behind, what: "a batch with fewer frames than its header says" }
+}
+
+/// Appends the body of the frame of `lane` with `seq` to `into`, looking from `from` on.
+pub(crate) fn read_body(
+    segment: &Segment,
+    from: u64,
+    lane: LaneId,
+    seq: Seq,
+    into: &mut Vec<u8>,
+) -> Result<(), ReadError> {
+    let mut window = Vec::new();
+    let mut held: Range<u64> = 0..0;
+    let mut at = from;
+    let stretch_end = from + u64::from(INDEX_STRETCH_BYTES);
+    while at < stretch_end {
+        let rest = refill(segment, &mut window, &mut held, at, FRAME_HEADER_BYTES)?;
+        if at.is_multiple_of(SECTOR_BYTES as u64) && BatchHeader::is_at(rest) {
+            let rest = refill(segment, &mut window, &mut held, at, BATCH_HEADER_BYTES)?;
+            if BatchHeader::decode(rest, segment.seed).is_none() {
+                return Err(rotten(segment, at));
+            }
+            at += BATCH_HEADER_BYTES as u64;
+            continue;
+        }
+        if rest.first_chunk::<8>().is_none_or(|start| *start == [0; 8]) {
+            // Padding: the next batch begins on the next sector, if there is one.
+            if at.is_multiple_of(SECTOR_BYTES as u64) {
+                return Err(NOT_FOUND);
+            }
+            at = at.next_multiple_of(SECTOR_BYTES as u64);
+            continue;
+        }
+        let header = FrameHeader::decode(rest).ok_or_else(|| rotten(segment, at))?;
+        if header.head_len as usize > HEAD_BYTES_MAX || header.body_len as usize > BODY_BYTES_MAX {
+            return Err(rotten(segment, at));
+        }
+        let headed = refill(segment, &mut window, &mut held, at, header.headed_len())?;
+        if !chain::head_is_intact(headed, &header) {
+            return Err(rotten(segment, at));
+        }
+        if header.lane == lane && crate::kind::is_callers(header.kind) && header.seq >= seq {
+            // Behind a higher seq the log may be in the middle of a write: look no further.
+            let found = header.seq == seq;
+            return if found { copy_body(segment, at, &header, into) } else { Err(NOT_FOUND) };
+        }
+        at += header.padded_len() as u64;
+    }
+    Err(NOT_FOUND)
+}
+
+/// Makes sure that the window holds `len` bytes at `at`, as far as the file has them.
+fn refill<'w>(
+    segment: &Segment,
+    window: &'w mut Vec<u8>,
+    held: &mut Range<u64>,
+    at: u64,
+    len: usize,
+) -> Result<&'w [u8], ReadError> {
+    if at < held.start || at + len as u64 > held.end {
+        window.resize(len.max(READ_BYTES), 0);
+        let read = read_full(&*segment.file, window, at).map_err(|source| ReadError::Io {
+            file: segment.name.to_string(),
+            offset: at,
+            source,
+        })?;
+        window.truncate(read);
+        *held = at..at + read as u64;
+    }
+    let from = usize::try_from(at - held.start).unwrap_or(usize::MAX);
+    Ok(window.get(from..).unwrap_or(&[]))
+}
+
+fn copy_body(
+    segment: &Segment,
+    at: u64,
+    header: &FrameHeader,
+    into: &mut Vec<u8>,
+) -> Result<(), ReadError> {
+    let before = into.len();
+    let body_len = header.body_len as usize;
+    into.resize(before + body_len, 0);
+    let room = into.get_mut(before..).unwrap_or_default();
+    let outcome = match read_full(&*segment.file, room, at + header.headed_len() as u64) {
+        Ok(read) if read == body_len && crate::checksum::crc32c(room) == header.body_crc => Ok(()),
+        Ok(_) => Err(rotten(segment, at)),
+        Err(source) => Err(ReadError::Io { file: segment.name.to_string(), offset: at, source }),
+    };
+    if outcome.is_err() {
+        into.truncate(before);
+    }
+    outcome
+}
+
+fn rotten(segment: &Segment, offset: u64) -> ReadError {
+    ReadError::Rotten { file: segment.name.to_string(), offset }
+}

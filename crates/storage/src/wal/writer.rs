@@ -1,0 +1,203 @@
+//! The writing end of the log: completes batches, puts them one behind the other, syncs, seals and
+//! rolls. Lives on the log thread.
+//!
+//! Invariants:
+//! - a batch begins on a sector of its own, and never spans two segments;
+//! - in front of the end of a segment there is always room for a seal;
+//! - the next segment is used only after the seal of the one before and the checkpoint are synced:
+//!   whatever stands in a segment proves that all before it was durable.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::batch::{Batch, OpenBatch};
+use crate::disk::write_full;
+use crate::error::Poison;
+use crate::frame::{FrameMeta, LaneId, Seq};
+use crate::kind;
+use crate::limits::SECTOR_BYTES;
+use crate::pipeline::Sink;
+use crate::wal::chain;
+use crate::wal::checkpoint::{self, CheckpointFile};
+use crate::wal::defect::Defect;
+use crate::wal::directory::{Directory, synced, written};
+use crate::wal::filler::Filler;
+use crate::wal::segment::{FIRST_BATCH_AT, Mark, Segment};
+
+/// Why a seal is written; the first byte of its head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SealReason {
+    Idle = 0,
+    /// Nothing follows in this segment.
+    Roll = 1,
+    Close = 2,
+}
+
+/// A seal is one frame in a batch of one sector.
+const SEAL_BYTES: u64 = SECTOR_BYTES as u64;
+
+/// Where the log is to be continued.
+pub(crate) struct End {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) offset: u64,
+    /// The chain value for the next batch.
+    pub(crate) chain: u32,
+}
+
+/// The writing end.
+pub(crate) struct Writer {
+    directory: Arc<Directory>,
+    checkpoint: CheckpointFile,
+    filler: Option<Filler>,
+    end: End,
+    durable: Mark,
+    /// Where the batches stand that were written and not yet committed, in append order.
+    placed: VecDeque<(Arc<Segment>, u64)>,
+    /// The last thing in the log is a seal.
+    sealed: bool,
+    seal: OpenBatch,
+    /// Only a defect leaves a sync out.
+    owes_sync: bool,
+}
+
+impl Writer {
+    /// Continues at `end`, up to which the log is durable.
+    pub(crate) fn new(directory: Arc<Directory>, checkpoint: CheckpointFile, end: End) -> Writer {
+        let durable = Mark { segment: end.segment.id, offset: end.offset };
+        end.segment.claim_for_log(end.offset);
+        Writer {
+            directory,
+            checkpoint,
+            filler: None,
+            end,
+            durable,
+            placed: VecDeque::new(),
+            sealed: true,
+            seal: OpenBatch::new(),
+            owes_sync: false,
+        }
+    }
+
+    /// States in the checkpoint that the log is being written from here on.
+    pub(crate) fn begin(&mut self) -> Result<(), Poison> {
+        self.put_checkpoint(false)
+    }
+
+    /// Keeps zeros written ahead from now on, if that is wanted.
+    pub(crate) fn fill_ahead(&mut self, filler: Option<Filler>) {
+        self.filler = filler;
+    }
+
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    pub(crate) fn end(&self) -> &End {
+        &self.end
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { segment: self.end.segment.id, offset: self.end.offset }
+    }
+
+    /// Completes a batch and writes it at the end, where there must be room for it.
+    fn put(&mut self, batch: &mut OpenBatch) -> Result<u64, Poison> {
+        batch.pad();
+        let frames = crate::batch::small(batch.len());
+        let End { segment, offset, chain } = &mut self.end;
+        let at = *offset;
+        let bytes = batch.bytes_mut();
+        *chain = chain::complete(bytes, frames, self.durable, *chain, segment.seed);
+        let behind = at + bytes.len() as u64;
+        segment.claim_for_log(behind);
+        write_full(&*segment.file, bytes, at).map_err(written(&segment.name, at))?;
+        *offset = behind;
+        if let Some(filler) = &self.filler {
+            filler.advance(segment, behind);
+        }
+        Ok(at)
+    }
+
+    fn sync_segment(&mut self) -> Result<(), Poison> {
+        let segment = &self.end.segment;
+        segment.file.sync_data().map_err(synced(&segment.name))?;
+        self.durable = self.mark();
+        self.owes_sync = false;
+        Ok(())
+    }
+
+    fn put_seal(&mut self, reason: SealReason) -> Result<(), Poison> {
+        let mut seal = std::mem::take(&mut self.seal);
+        seal.clear();
+        let meta = FrameMeta {
+            kind: kind::SEAL,
+            version: 0,
+            critical: true,
+            lane: LaneId(0),
+            seq: Seq(0),
+            term: 0,
+        };
+        seal.push_any(meta, |head| head.extend([reason as u8, 0, 0, 0, 0, 0, 0, 0]), |_| ());
+        let put = self.put(&mut seal);
+        self.seal = seal;
+        put?;
+        self.sync_segment()?;
+        self.sealed = true;
+        Ok(())
+    }
+
+    fn put_checkpoint(&mut self, closed: bool) -> Result<(), Poison> {
+        self.checkpoint.put(self.durable, closed).map_err(synced(checkpoint::NAME))
+    }
+
+    /// Goes on in a fresh segment if a batch of `len` bytes does not fit in this one. In a fresh
+    /// one every batch fits: the file grows with it.
+    fn roll_for(&mut self, len: u64) -> Result<(), Poison> {
+        let room_to = self.directory.options.segment_bytes;
+        if self.end.offset == FIRST_BATCH_AT || self.end.offset + len + SEAL_BYTES <= room_to {
+            return Ok(());
+        }
+        let next = self.directory.prepare_after(self.end.segment.id)?;
+        self.put_seal(SealReason::Roll)?;
+        self.put_checkpoint(false)?;
+        let chain = next.seed;
+        self.end = End { segment: next, offset: FIRST_BATCH_AT, chain };
+        Ok(())
+    }
+}
+
+impl Sink for Writer {
+    fn write(&mut self, batch: &mut OpenBatch) -> Result<(), Poison> {
+        if self.owes_sync {
+            self.sync_segment()?;
+        }
+        batch.pad();
+        self.roll_for(batch.bytes_mut().len() as u64)?;
+        let at = self.put(batch)?;
+        self.sealed = false;
+        self.placed.push_back((Arc::clone(&self.end.segment), at));
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Poison> {
+        if Defect::ConfirmBeforeSync.is_in(&self.directory.options) {
+            self.owes_sync = true;
+            return Ok(());
+        }
+        self.sync_segment()
+    }
+
+    fn committed(&mut self, batches: &[Arc<Batch>]) {
+        for batch in batches {
+            let Some((segment, at)) = self.placed.pop_front() else { return };
+            self.directory.note_batch(&segment, batch, at);
+        }
+    }
+
+    fn seal(&mut self, closing: bool) -> Result<(), Poison> {
+        if !self.sealed {
+            self.put_seal(if closing { SealReason::Close } else { SealReason::Idle })?;
+        }
+        self.put_checkpoint(closing)
+    }
+}
