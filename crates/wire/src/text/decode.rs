@@ -12,6 +12,7 @@ use super::error::WireError;
 use super::frame::{TakenBody, TakenLine, take_body, take_line};
 use super::option::Key;
 use super::options::{Options, find_req, next_word, split_at_colon, trim_spaces};
+use super::scan::{line_end, plain_word_end, short_number};
 use super::verb::Verb;
 use crate::decimal::{self, DecimalError};
 use crate::escape::is_well_formed;
@@ -32,42 +33,41 @@ pub fn decode<'a>(input: &'a [u8], limits: &Limits) -> Decoded<'a> {
     decode_line(input, limits)
 }
 
-/// `PUB dest size`, single spaces, no options, no escapes.
+/// `PUB dest size` and `PUB dest req:T size`: single spaces, no other option, no escapes.
 #[inline]
 fn fast_publish<'a>(input: &'a [u8], limits: &Limits) -> Option<Decoded<'a>> {
-    if !input.starts_with(b"PUB ") {
-        return None;
-    }
-    let TakenLine::Whole { line, end: start } = take_line(input, limits.line_bytes_max) else {
-        return None;
+    let seen = input.get(..limits.line_bytes_max).unwrap_or(input);
+    let words = seen.strip_prefix(b"PUB ")?;
+    let (word, after) = words.split_at_checked(plain_word_end(words)?)?;
+    let destination = Destination::parse_plain(word)?;
+    let (options, after) = match after {
+        [b' ', b'r', ..] => fast_req(after)?,
+        _ => (Options::EMPTY, after),
     };
-    let words = line.get(4..)?;
-    let at = memchr::memchr2(b' ', b'%', words)?;
-    let (word, size) = words.split_at_checked(at)?;
-    let [b' ', digits @ ..] = size else { return None };
-    // Nine digits do not overflow; more are left to the general way.
-    if digits.is_empty() || digits.len() > 9 {
-        return None;
-    }
-    let mut size = 0usize;
-    for &digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        size = size * 10 + usize::from(digit & 15);
-    }
+    let digits = after.strip_prefix(b" ")?;
+    let (size, used) = short_number(digits)?;
+    let line_bytes = seen.len() - digits.len() + used;
+    // The line end may stand beyond the longest line.
+    let start = line_bytes + line_end(input.get(line_bytes..)?)?;
     if size > limits.body_bytes_max {
         return None;
     }
-    let destination = Destination::parse_plain(word)?;
     match take_body(input, start, size) {
         TakenBody::Whole { body, end } => Some(Decoded::Command {
-            command: Command::Publish(Publish { destination, options: Options::EMPTY, body }),
+            command: Command::Publish(Publish { destination, options, body }),
             consumed: end,
         }),
         TakenBody::Partial { wanted } => Some(Decoded::Incomplete { wanted }),
         TakenBody::Unterminated => None,
     }
+}
+
+/// ` req:T` and no other option before the size.
+#[inline]
+fn fast_req(after: &[u8]) -> Option<(Options<'_>, &[u8])> {
+    let words = after.strip_prefix(b" ")?;
+    let (word, rest) = words.split_at_checked(plain_word_end(words)?)?;
+    Some((Options::check_req(word)?, rest))
 }
 
 /// `ACK msg_id:H`, nothing else.
@@ -76,16 +76,13 @@ fn fast_ack<'a>(input: &'a [u8], limits: &Limits) -> Option<Decoded<'a>> {
     const HEAD: &[u8] = b"ACK msg_id:";
     let text = input.strip_prefix(HEAD)?;
     let (handle, used) = Handle::parse_prefix(text).ok()?;
-    let line_end = match text.get(used..)? {
-        [b'\n', ..] => 1,
-        [b'\r', b'\n', ..] => 2,
-        _ => return None,
-    };
-    if HEAD.len() + used > limits.line_bytes_max {
+    let line_bytes = HEAD.len() + used;
+    let line_end = line_end(text.get(used..)?)?;
+    if line_bytes > limits.line_bytes_max {
         return None;
     }
     let command = Command::Ack(Settle { single: Some(handle), options: Options::EMPTY });
-    Some(Decoded::Command { command, consumed: HEAD.len() + used + line_end })
+    Some(Decoded::Command { command, consumed: line_bytes + line_end })
 }
 
 fn decode_line<'a>(input: &'a [u8], limits: &Limits) -> Decoded<'a> {

@@ -16,6 +16,7 @@ mod option;
 mod options;
 pub mod reply;
 pub mod request;
+mod scan;
 mod verb;
 
 pub use client::{DecodedReply, Fields, Reply, ReplyError, decode_reply};

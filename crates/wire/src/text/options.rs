@@ -49,7 +49,13 @@ impl<'a> Options<'a> {
         if headers_bytes > limits.headers_bytes_max {
             return Err(WireError::HeadersTooLarge { bytes_max: limits.headers_bytes_max });
         }
-        Ok(if seen == 0 { Self::EMPTY } else { Self { raw } })
+        Ok(if seen == 0 { Self::EMPTY } else { Self { raw: trim_spaces(raw) } })
+    }
+
+    /// A single `req:T`.
+    #[inline]
+    pub(crate) fn check_req(word: &'a [u8]) -> Option<Self> {
+        if is_token(word.strip_prefix(b"req:")?) { Some(Self { raw: word }) } else { None }
     }
 
     /// Whether there are none.
@@ -79,7 +85,14 @@ impl<'a> Options<'a> {
     /// The token of `req:`.
     #[inline]
     pub fn req(&self) -> Option<&'a [u8]> {
-        self.token(Key::Req)
+        if self.is_empty() {
+            return None;
+        }
+        // The commonest place of it is the first.
+        match self.raw.strip_prefix(b"req:") {
+            Some(mut rest) => next_word(&mut rest),
+            None => self.token(Key::Req),
+        }
     }
 
     /// The value of a key of [`Form::Token`].
