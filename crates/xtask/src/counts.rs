@@ -109,19 +109,25 @@ fn compare(known: &Counts, measured: &BTreeMap<String, f64>) -> (Vec<String>, Ve
     (faults, notes)
 }
 
-/// New figures with the old reasons, and the given reason where a path is new or grew.
+/// New figures where they are lower, or where a reason is given for a path that is new or grew.
 fn merge(known: &Counts, measured: &BTreeMap<String, f64>, reason: Option<&str>) -> Result<Counts> {
     let mut counts = Counts::new();
     for (path, &now) in measured {
-        let old = known.get(path);
-        let grew = old.is_some_and(|old| now > old.instructions * (1.0 + TOLERANCE));
-        let why = match (reason, old) {
-            (None, Some(_)) if grew => bail!("{path} grew to {now:.1}: give --reason"),
-            (Some(reason), Some(_)) if grew => reason,
-            (_, Some(old)) => &old.reason,
-            (reason, None) => reason.unwrap_or("first measurement"),
+        let count = match (known.get(path), reason) {
+            (None, reason) => Count {
+                instructions: now,
+                reason: reason.unwrap_or("first measurement").to_owned(),
+            },
+            (Some(old), Some(reason)) if now > old.instructions => {
+                Count { instructions: now, reason: reason.to_owned() }
+            }
+            (Some(old), None) if now > old.instructions * (1.0 + TOLERANCE) => {
+                bail!("{path} grew from {:.1} to {now:.1}: give --reason", old.instructions);
+            }
+            // Growth within the tolerance is not written, or it would creep.
+            (Some(old), _) => Count { instructions: now.min(old.instructions), ..old.clone() },
         };
-        counts.insert(path.clone(), Count { instructions: now, reason: why.to_owned() });
+        counts.insert(path.clone(), count);
     }
     Ok(counts)
 }
@@ -253,6 +259,7 @@ mod tests {
         assert_eq!(grown["live"].reason, "headers");
         let kept = merge(&known, &measured(90.0), Some("unused")).unwrap();
         assert_eq!(kept["live"], Count { instructions: 90.0, reason: "first".to_owned() });
+        assert_eq!(merge(&known, &measured(104.0), None).unwrap(), known);
     }
 
     #[test]

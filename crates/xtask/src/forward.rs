@@ -1,5 +1,7 @@
 //! Subcommands that are programs of other crates: one table, arguments handed on unchanged.
 
+use std::process::Command;
+
 use anyhow::{Result, bail};
 
 use crate::process;
@@ -8,7 +10,6 @@ use crate::workspace;
 /// A program of the workspace under a short name.
 struct Program {
     name: &'static str,
-    package: &'static str,
     binary: &'static str,
     about: &'static str,
     /// Whether it drives the real `courant`, whose path it then finds in `COURANT_BIN`.
@@ -17,7 +18,6 @@ struct Program {
 
 const PROGRAMS: &[Program] = &[Program {
     name: "kill9",
-    package: "courant-e2e",
     binary: "kill9",
     about: "kill the broker under load, restart it, compare with the oracle: --cycles N --seed S",
     drives_courant: true,
@@ -33,11 +33,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         bail!("no subcommand `{name}`: see `cargo xtask help`, and the programs above");
     };
     let root = workspace::root()?;
-    let mut command = process::cargo(&root);
+    let mut command = Command::new(process::test_binary(&root, program.binary)?);
     if program.drives_courant && std::env::var_os("COURANT_BIN").is_none() {
         let courant = process::release_binary(&root, "courant-server", "courant")?;
         command.env("COURANT_BIN", courant);
     }
-    command.args(["run", "-q", "--locked", "-p", program.package, "--bin", program.binary, "--"]);
-    process::run(command.args(rest))
+    process::run(command.current_dir(&root).args(rest))
 }

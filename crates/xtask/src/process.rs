@@ -70,13 +70,21 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{shown}` did not write UTF-8"))
 }
 
-/// Builds one release binary and says where it is, wherever the target folder may be.
+/// Builds the release binary of one package and says where it is.
 pub(crate) fn release_binary(root: &Path, package: &str, binary: &str) -> Result<PathBuf> {
-    let mut command = cargo(root);
-    command.args(["build", "--release", "--locked", "-p", package, "--bin", binary]);
-    command.arg("--message-format=json-render-diagnostics");
-    eprintln!("$ {}", shown(&command));
-    let messages = output(&mut command)?;
+    built(cargo(root).args(["build", "--release", "--locked", "-p", package]), binary)
+}
+
+/// Builds a program of the workspace with the features that the tests have, so that it shares their
+/// build, and says where it is.
+pub(crate) fn test_binary(root: &Path, binary: &str) -> Result<PathBuf> {
+    built(cargo(root).args(["build", "--locked", "--workspace", "--all-features"]), binary)
+}
+
+fn built(build: &mut Command, binary: &str) -> Result<PathBuf> {
+    build.args(["--bin", binary, "--message-format=json-render-diagnostics"]);
+    eprintln!("$ {}", shown(build));
+    let messages = output(build)?;
     for line in messages.lines() {
         let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
         let is_it = message["target"]["name"] == binary;
@@ -84,7 +92,7 @@ pub(crate) fn release_binary(root: &Path, package: &str, binary: &str) -> Result
             return Ok(PathBuf::from(path));
         }
     }
-    bail!("cargo built {package} but named no executable `{binary}`")
+    bail!("cargo built but named no executable `{binary}`")
 }
 
 /// Whether a program of that name is on the PATH.
