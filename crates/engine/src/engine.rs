@@ -247,7 +247,14 @@ impl Engine {
             }
             Record::ExchangeDeleted { id } => {
                 self.floor.pending.gone_exchanges.remove(&id);
-                self.floor.transient_bindings.remove(&id);
+                let bindings = self.floor.transient_bindings.remove(&id).unwrap_or_default();
+                for (_, queue) in bindings.iter() {
+                    let is_owned =
+                        self.floor.queues.get(&queue).is_some_and(|queue| queue.owner.is_some());
+                    if is_owned {
+                        self.remove_floor_queue(queue, effects);
+                    }
+                }
             }
             Record::QueueDeleted { id } => {
                 self.floor.pending.gone_queues.remove(&id);

@@ -97,17 +97,15 @@ impl Engine {
             .ok_or(Refusal::NoSuchSubscription)
     }
 
-    /// Sets how many deliveries of a subscription may be open at a time.
-    pub fn set_credit(
+    /// Lets that many more deliveries of a subscription be open at a time, up to [`CREDIT_MAX`].
+    pub fn add_credit(
         &mut self,
         session: SessionId,
         id: SubscriptionId,
-        credit: u32,
+        more: u32,
     ) -> Result<(), Refusal> {
-        if credit > CREDIT_MAX {
-            return Err(Refusal::BadPolicy);
-        }
-        self.owned(session, id)?.credit = credit;
+        let subscription = self.owned(session, id)?;
+        subscription.credit = subscription.credit.saturating_add(more).min(CREDIT_MAX);
         self.floor.offer_turn(id);
         Ok(())
     }
@@ -417,9 +415,14 @@ impl Engine {
         !self.floor.with_settles.is_empty() || !self.floor.returned.is_empty()
     }
 
-    /// Gives the records for everything that was settled or came back since the last call.
-    pub fn write_settles(&mut self, mut write: impl FnMut(&Record<'_>)) {
+    /// Gives the records for everything that was settled or came back since the last call, each
+    /// with its number.
+    pub fn write_settles(&mut self, mut write: impl FnMut(u64, &Record<'_>)) {
         let floor = &mut self.floor;
+        let mut number = || {
+            floor.next_seq += 1;
+            floor.next_seq - 1
+        };
         let mut ranges: Vec<SeqRange> = Vec::new();
         for id in floor.with_settles.drain(..) {
             let Some(queue) = floor.queues.get_mut(&id) else { continue };
@@ -436,7 +439,7 @@ impl Engine {
                         }
                         last = Some(position.0 + 1);
                     }
-                    write(&Record::Settled { queue: id, cause: part[0].2, ranges: &ranges });
+                    write(number(), &Record::Settled { queue: id, cause: part[0].2, ranges: &ranges });
                 }
             }
             queue.settling.clear();
@@ -447,7 +450,7 @@ impl Engine {
             for part in same.chunks(STEP_MESSAGES_MAX * 4) {
                 attempts.clear();
                 attempts.extend(part.iter().map(|(_, seq, count)| (*seq, *count)));
-                write(&Record::Returned { queue: part[0].0, attempts: &attempts });
+                write(number(), &Record::Returned { queue: part[0].0, attempts: &attempts });
             }
         }
         floor.returned.clear();
