@@ -46,6 +46,13 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         reason: "the log thread: one per store, owned by it and joined by close",
     },
     Exception {
+        rule: "spawn",
+        path: "crates/storage/src/wal/filler.rs",
+        item: "",
+        at_most: None,
+        reason: "the filler thread: one per log, keeps zeros ahead of the writing point",
+    },
+    Exception {
         rule: "clock",
         path: "crates/storage/src/pipeline.rs",
         item: "",

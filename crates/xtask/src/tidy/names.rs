@@ -11,7 +11,6 @@ const BAGS: &[&str] = &["util", "common", "helper", "manager", "misc", "base", "
 const WORDS: &[(&str, &str)] = &[
     ("vhost", "namespace"),
     ("tenant", "namespace"),
-    ("payload", "body"),
     ("partition", "shard"),
     ("receipt", "handle"),
     ("mailbox", "queue"),
@@ -112,10 +111,10 @@ mod tests {
     #[test]
     fn words_outside_the_glossary_are_red_where_declared() {
         let path = "crates/engine/src/a.rs";
-        assert_eq!(word_lines(path, "struct A {\n    payload: u8,\n}"), [2]);
+        assert_eq!(word_lines(path, "struct A {\n    mailbox: u8,\n}"), [2]);
         assert_eq!(word_lines(path, "struct VhostName;"), [1]);
         assert_eq!(word_lines(path, "fn f(x: u8) {\n    let my_tenant = x;\n}"), [2]);
-        assert!(word_lines(path, "fn f(x: Error) { x.payload(); }").is_empty());
+        assert!(word_lines(path, "fn f(x: Error) { x.mailbox(); }").is_empty());
         assert!(word_lines("crates/doors/src/amqp/a.rs", "struct VhostName;").is_empty());
     }
 
