@@ -1,6 +1,6 @@
-//! A few bytes of what a stranger sent, copied so that they may outlive the read buffer, and made safe
-//! to print: no control character, no invalid UTF-8, at most [`Excerpt::BYTES_MAX`] bytes and a mark
-//! where it was cut.
+//! A few bytes of what a stranger sent, copied so that they may outlive the read buffer, and made
+//! safe to print: no control character, no invalid UTF-8, at most [`Excerpt::BYTES_MAX`] bytes and
+//! a mark where it was cut.
 
 use std::fmt;
 

@@ -2,11 +2,11 @@
 //!
 //! An id is the 80-bit number `shard << 64 | seq` in Crockford's base32 (`0-9a-z` without `i`, `l`,
 //! `o`, `u`), lower case, without leading zeros, so that ids of shard 0 are short. A lease is a
-//! 64-bit number in the same digits. A handle is `<id>.<lease>`; an id alone is a handle whose lease
-//! the session has to find.
+//! 64-bit number in the same digits. A handle is `<id>.<lease>`; an id alone is a handle whose
+//! lease the session has to find.
 //!
-//! Every value has exactly one lower-case form. Upper case is read as lower case; leading zeros, the
-//! letters left out, and numbers that are too large are refused.
+//! Every value has exactly one lower-case form. Upper case is read as lower case; leading zeros,
+//! the letters left out, and numbers that are too large are refused.
 
 use std::fmt;
 
@@ -120,8 +120,8 @@ impl Handle {
         if used < text.len() { Err(IdError::NotADigit) } else { Ok(handle) }
     }
 
-    /// Parses a handle at the beginning of `text` and says how many bytes it took. The next byte, if
-    /// any, is no base32 digit.
+    /// Parses a handle at the beginning of `text` and says how many bytes it took. The next byte,
+    /// if any, is no base32 digit.
     #[inline]
     pub(crate) fn parse_prefix(text: &[u8]) -> Result<(Self, usize), IdError> {
         let (value, id_used) = parse_digits(text, ID_DIGITS_MAX)?;

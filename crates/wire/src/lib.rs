@@ -1,9 +1,9 @@
 //! Codecs only: bytes to typed frames and back.
 //!
-//! No I/O, no clock, no domain types. Every decoder works on a slice that somebody else owns, borrows
-//! from it, allocates nothing, never reads past it, and never panics, whatever the bytes are. Every
-//! encoder appends to a `Vec<u8>` of the caller. Bounds are in [`limits`] and are checked before a
-//! size that a stranger wrote is believed.
+//! No I/O, no clock, no domain types. Every decoder works on a slice that somebody else owns,
+//! borrows from it, allocates nothing, never reads past it, and never panics, whatever the bytes
+//! are. Every encoder appends to a `Vec<u8>` of the caller. Bounds are in [`limits`] and are
+//! checked before a size that a stranger wrote is believed.
 //!
 //! Reading order: [`limits`], [`id`], [`escape`], then [`text`]. The text protocol is specified in
 //! `docs/doors/text.md`.

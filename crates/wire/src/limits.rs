@@ -21,8 +21,8 @@ pub struct Limits {
     pub headers_max: usize,
     /// Bytes of all header names and values of one message, as written on the line.
     pub headers_bytes_max: usize,
-    /// Bytes of a line that a server sends, its line end not counted. Larger than that of a command,
-    /// because a message may come from a door whose headers are not bounded by a line.
+    /// Bytes of a line that a server sends, its line end not counted. Larger than that of a
+    /// command, because a message may come from a door whose headers are not bounded by a line.
     pub reply_line_bytes_max: usize,
 }
 

@@ -67,8 +67,8 @@ fn a_body_is_any_bytes() {
 fn all_options_of_a_publish() {
     let line = b"PUB exchange:e req:r1 key:a.b%20c confirm:written durable:no h:x=1 \
         content_type:text/plain h:a%3Db=%0A correlation_id:%00%FF app_id:a reply_to:queue:back \
-        timestamp:1700000000000 content_encoding:gzip ttl:5 priority:9 delay:0 deliver_at:9 dedup:d \
-        ordering:o 2\nhi\n";
+        timestamp:1700000000000 content_encoding:gzip ttl:5 priority:9 delay:0 deliver_at:9 \
+        dedup:d ordering:o 2\nhi\n";
     let Command::Publish(publish) = command(line) else { panic!() };
     let options = publish.options;
     assert_eq!(options.iter().count(), 18);
@@ -242,6 +242,7 @@ fn refusals_that_keep_the_framing() {
         ("GET queue:q count:0\n", bad(Key::Count, "0")),
         ("STATS orders\n", bad_destination("orders")),
         ("CONNECT version=1\n", WireError::ConnectNotJson),
+        ("PONG req:1\n", unknown(Verb::Pong, "req")),
         ("QUIT now\n", unexpected(Verb::Quit, "now")),
     ];
     for (input, error) in cases {

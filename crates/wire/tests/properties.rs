@@ -269,11 +269,12 @@ proptest! {
                 let incomplete = matches!(half, DecodedReply::Incomplete { .. });
                 prop_assert!(incomplete, "cut at {}", cut);
             }
-            let DecodedReply::Reply { reply: Reply::Msg { destination, fields, body: got }, consumed } =
+            let DecodedReply::Reply { reply, consumed } =
                 decode_reply(&out[from..], &Limits::DEFAULT)
             else {
                 panic!()
             };
+            let Reply::Msg { destination, fields, body: got } = reply else { panic!() };
             prop_assert_eq!(consumed, to - from);
             prop_assert_eq!(destination.raw_name.raw(), name.as_bytes());
             prop_assert_eq!(fields.get("sub_id").unwrap().raw(), sub_id.as_bytes());

@@ -23,9 +23,9 @@ pub enum Decoded<'a> {
     },
     /// More bytes are needed.
     Incomplete {
-        /// The bytes needed in all, those given included, as far as is known: the line, the body and the
-        /// shortest line end. Zero while the end of the line has not been seen. It is below the limits, but
-        /// it is the client's word: let a buffer grow as bytes arrive.
+        /// The bytes needed in all, those given included, as far as is known: the line, the body
+        /// and the shortest line end. Zero while the end of the line has not been seen. It is below
+        /// the limits, but it is the client's word: let a buffer grow as bytes arrive.
         wanted: usize,
     },
     /// Not a command that can be carried out.

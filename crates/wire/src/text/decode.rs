@@ -1,10 +1,11 @@
 //! Bytes to commands.
 //!
-//! Two shortcuts take the lines that a busy client sends (`PUB dest size`, `ACK msg_id:H`); whatever
-//! they do not know they leave to the general way, which gives the same answer for the lines that they
-//! do know. The general way: take the line; find the verb; for PUB read the size, because everything
-//! after it depends on where the body ends; then destinations, then options against the table, then
-//! what excludes what. Only a wrong line length, size, or end of a body loses the framing.
+//! Two shortcuts take the lines that a busy client sends (`PUB dest size`, `ACK msg_id:H`);
+//! whatever they do not know they leave to the general way, which gives the same answer for the
+//! lines that they do know. The general way: take the line; find the verb; for PUB read the size,
+//! because everything after it depends on where the body ends; then destinations, then options
+//! against the table, then what excludes what. Only a wrong line length, size, or end of a body
+//! loses the framing.
 
 use super::command::{Command, Decoded, Publish, Settle};
 use super::destination::{Destination, DestinationKind};
@@ -20,8 +21,8 @@ use crate::excerpt::Excerpt;
 use crate::id::Handle;
 use crate::limits::Limits;
 
-/// Decodes the command at the beginning of `input`. Borrows, allocates nothing, reads no further than
-/// one command. Empty input is [`Decoded::Incomplete`].
+/// Decodes the command at the beginning of `input`. Borrows, allocates nothing, reads no further
+/// than one command. Empty input is [`Decoded::Incomplete`].
 #[inline]
 pub fn decode<'a>(input: &'a [u8], limits: &Limits) -> Decoded<'a> {
     if let Some(decoded) = fast_publish(input, limits) {

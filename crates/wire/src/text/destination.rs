@@ -24,8 +24,8 @@ impl DestinationKind {
     }
 }
 
-/// A destination as it stands on the line. Two that are equal mean the same; two that differ may still
-/// mean the same, by escapes.
+/// A destination as it stands on the line. Two that are equal mean the same; two that differ may
+/// still mean the same, by escapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination<'a> {
     /// What it names.

@@ -134,7 +134,8 @@ pub enum WireError {
 }
 
 impl WireError {
-    /// Whether it is no longer known where the next command begins, so that the connection has to close.
+    /// Whether it is no longer known where the next command begins, so that the connection has to
+    /// close.
     pub fn loses_framing(&self) -> bool {
         matches!(
             self,

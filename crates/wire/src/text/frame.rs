@@ -1,8 +1,8 @@
 //! Lines and bodies: where one ends, without looking at what it says.
 //!
-//! A line ends at `\n`; one `\r` before it belongs to the line end. A body has the size its line says
-//! and is followed by `\n` or `\r\n`. Both answers depend on the bytes alone, not on how they were cut
-//! into reads.
+//! A line ends at `\n`; one `\r` before it belongs to the line end. A body has the size its line
+//! says and is followed by `\n` or `\r\n`. Both answers depend on the bytes alone, not on how they
+//! were cut into reads.
 
 /// The first line of some input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -54,8 +54,8 @@ impl<'o> Line<'o> {
         self
     }
 
-    /// Adds `key:value`, the value as it is: a token, a word of the specification, or a value that is
-    /// escaped already.
+    /// Adds `key:value`, the value as it is: a token, a word of the specification, or a value that
+    /// is escaped already.
     pub fn token(mut self, key: &str, value: &[u8]) -> Self {
         self.key(key);
         self.out.extend_from_slice(value);
@@ -114,8 +114,8 @@ impl<'o> Line<'o> {
         self.out.push(b'\n');
     }
 
-    /// Ends the line with the size of a body that is sent by other means; the caller sends a `\n` after
-    /// it.
+    /// Ends the line with the size of a body that is sent by other means; the caller sends a `\n`
+    /// after it.
     pub fn end_with_size(self, body_bytes: u64) {
         self.out.push(b' ');
         decimal::write(self.out, body_bytes);

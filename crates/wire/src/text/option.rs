@@ -1,5 +1,5 @@
-//! The one table of options: which verbs take them, what form their values have, what the broker does
-//! with them, and the sentence that the specification says of them.
+//! The one table of options: which verbs take them, what form their values have, what the broker
+//! does with them, and the sentence that the specification says of them.
 
 use super::verb::Verb;
 
@@ -133,15 +133,20 @@ macro_rules! keys {
 
 use Key as K;
 keys! {
-    Req: row(K::Req, "req", u32::MAX, Form::Token, "a token of 1 to 64 characters");
-    MsgId: row(K::MsgId, "msg_id", SETTLES | Verb::Extend.bit(), Form::Handle, "the msg_id of a MSG")
-        .repeated();
+    Req: row(K::Req, "req", !Verb::Pong.bit(), Form::Token, "a token of 1 to 64 characters");
+    MsgId: row(
+        K::MsgId, "msg_id", SETTLES | Verb::Extend.bit(), Form::Handle, "the msg_id of a MSG",
+    ).repeated();
     Confirm: row(
         K::Confirm, "confirm", PUB | SETTLES, CONFIRMS,
         "memory, written or committed for PUB, synced for ACK, NACK and REJECT",
     );
-    RoutingKey: row(K::RoutingKey, "key", PUB | SUB | BINDS, Form::Text, "a routing key, %XX escaped");
-    Header: row(K::Header, "h", PUB, Form::Header, "NAME=VALUE, each %XX escaped").repeated().carried();
+    RoutingKey: row(
+        K::RoutingKey, "key", PUB | SUB | BINDS, Form::Text, "a routing key, %XX escaped",
+    );
+    Header: row(
+        K::Header, "h", PUB, Form::Header, "NAME=VALUE, each %XX escaped",
+    ).repeated().carried();
     Durable: row(K::Durable, "durable", PUB | DECLARE, YES_NO, "yes or no");
     ContentType: row(K::ContentType, "content_type", PUB, Form::Text, WORD).carried();
     ContentEncoding: row(K::ContentEncoding, "content_encoding", PUB, Form::Text, WORD).carried();
@@ -152,7 +157,9 @@ keys! {
         K::Timestamp, "timestamp", PUB, Form::Number(0, ANY), "milliseconds since 1970",
     ).carried();
     Ttl: row(K::Ttl, "ttl", PUB, Form::Number(1, MS_MAX), MS).refused();
-    Priority: row(K::Priority, "priority", PUB, Form::Number(0, 9), "a number from 0 to 9").refused();
+    Priority: row(
+        K::Priority, "priority", PUB, Form::Number(0, 9), "a number from 0 to 9",
+    ).refused();
     DelayMs: row(K::DelayMs, "delay", PUB | NACK, Form::Number(0, MS_MAX), MS).refused();
     DeliverAt: row(
         K::DeliverAt, "deliver_at", PUB, Form::Number(0, ANY), "milliseconds since 1970",

@@ -233,7 +233,8 @@ pub(crate) fn trim_spaces(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// The token of the first valid `req:` among the words of a line that is refused for another reason.
+/// The token of the first valid `req:` among the words of a line that is refused for another
+/// reason.
 pub(crate) fn find_req(raw: &[u8]) -> Option<&[u8]> {
     words(raw)
         .take_while(|word| !word.starts_with(b"{"))

@@ -80,8 +80,8 @@ pub fn err(out: &mut Vec<u8>, reply: &ErrReply<'_>) {
 }
 
 /// The part of a MSG that is the same for all deliveries of a subscription, up to its handle.
-/// `destination` is as it stands on a line, escapes included (`topic:events`); a MSG that answers GET
-/// has no `sub_id` and echoes `req`.
+/// `destination` is as it stands on a line, escapes included (`topic:events`); a MSG that answers
+/// GET has no `sub_id` and echoes `req`.
 pub fn msg_prefix(
     out: &mut Vec<u8>,
     destination: &[u8],
@@ -130,8 +130,8 @@ pub fn pong(out: &mut Vec<u8>, req: Option<&[u8]>) {
     Line::new(out, b"PONG").req(req).end();
 }
 
-/// `CANCEL sub_id:S reason:WORD`: the subscription ended, and not because the client said so. No MSG
-/// of it follows.
+/// `CANCEL sub_id:S reason:WORD`: the subscription ended, and not because the client said so. No
+/// MSG of it follows.
 pub fn cancel(out: &mut Vec<u8>, sub_id: &[u8], reason: &str) {
     Line::new(out, b"CANCEL").token("sub_id", sub_id).text("reason", reason.as_bytes()).end();
 }

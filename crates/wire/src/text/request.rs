@@ -1,5 +1,5 @@
-//! What a client sends: the common commands, appended. For any other, begin a [`Line`] with the verb,
-//! add the destination and the options, and end it; a PUB ends with its body.
+//! What a client sends: the common commands, appended. For any other, begin a [`Line`] with the
+//! verb, add the destination and the options, and end it; a PUB ends with its body.
 
 use super::destination::DestinationKind;
 use super::line::Line;

@@ -1,0 +1,56 @@
+//! `docs/doors/text.md` says what the tables say: every verb has its place, every option its row.
+
+use courant_wire::Limits;
+use courant_wire::text::{Key, OPTIONS, OptionSpec, Verb};
+
+const PAGE: &str = include_str!("../../../docs/doors/text.md");
+
+fn row(spec: &OptionSpec) -> String {
+    let verbs: Vec<_> =
+        BY_NAME.iter().filter(|verb| spec.is_for(**verb)).map(|v| v.name()).collect();
+    let verbs = if spec.key == Key::Req { "all but PONG".to_owned() } else { verbs.join(", ") };
+    let repeats = if spec.repeats { " …" } else { "" };
+    format!("| `{}:`{repeats} | {verbs} | {} | {} |", spec.name, spec.wants, spec.support.name())
+}
+
+const BY_NAME: [Verb; 12] = [
+    Verb::Pub,
+    Verb::Sub,
+    Verb::Unsub,
+    Verb::Ack,
+    Verb::Nack,
+    Verb::Reject,
+    Verb::Extend,
+    Verb::Credit,
+    Verb::Declare,
+    Verb::Delete,
+    Verb::Bind,
+    Verb::Get,
+];
+
+#[test]
+fn every_option_has_its_row() {
+    let rows: Vec<_> = OPTIONS.iter().map(row).collect();
+    assert!(PAGE.contains(&rows.join("\n")), "the table should be:\n{}", rows.join("\n"));
+}
+
+#[test]
+fn every_verb_has_its_place() {
+    let titles: Vec<_> = PAGE.lines().filter(|line| line.starts_with("### ")).collect();
+    for verb in Verb::ALL {
+        let word = |title: &&str| {
+            title.split(|c: char| !c.is_ascii_uppercase()).any(|word| word == verb.name())
+        };
+        assert!(titles.iter().any(|title| word(&title)), "{verb}");
+    }
+}
+
+#[test]
+fn limits_are_those_of_the_code() {
+    let limits = Limits::DEFAULT;
+    assert!(PAGE.contains("| 4,096 bytes | closes |") && limits.line_bytes_max == 4096);
+    assert!(PAGE.contains("(16,777,216 bytes)") && limits.body_bytes_max == 16_777_216);
+    assert!(PAGE.contains(&format!("| headers of a message | {} |", limits.headers_max)));
+    assert!(PAGE.contains("| 64 KiB |") && limits.headers_bytes_max == 64 * 1024);
+    assert!(PAGE.contains("| 256 KiB | |") && limits.reply_line_bytes_max == 256 * 1024);
+}
