@@ -190,6 +190,11 @@ impl Ledger {
         true
     }
 
+    /// The term of the last opening.
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
     /// A number that is equal for equal ledgers, whichever way they came about.
     pub fn hash(&self) -> u64 {
         let mut hasher = FixedState::default().build_hasher();
