@@ -1,1 +1,18 @@
-//! Courant.
+//! The real binary from outside: what its tests and campaigns need, and nothing of its insides.
+//!
+//! Only `courant_wire` is shared with it. Every wait has a deadline, every random choice comes from
+//! a seed that is printed, and a missing binary is an error.
+//!
+//! Reading order: [`server`] starts and ends a broker, [`client`] speaks to it over a raw socket,
+//! [`cli`] runs its command line. [`stamp`] makes messages that prove what they are, [`oracle`]
+//! judges what came out, [`counts`] are its numbers.
+
+pub mod binary;
+pub mod capture;
+pub mod cli;
+pub mod client;
+pub mod counts;
+pub mod oracle;
+pub mod random;
+pub mod server;
+pub mod stamp;

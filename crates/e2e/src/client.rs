@@ -1,0 +1,337 @@
+//! A blocking client of the text door over a raw socket, for tests.
+//!
+//! Every wait has a deadline. A PING is answered at once and not shown. Replies are in the order of
+//! the commands; messages that come between them wait in `inbox` until they are asked for.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use courant_wire::text::{DecodedReply, Fields, Login, Reply, decode_reply, request};
+use courant_wire::{Handle, Limits, MessageId};
+
+/// How long any one answer may take, on a loaded machine.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+const READ_BYTES: usize = 64 * 1024;
+
+/// Why a client can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The server closed or reset the connection.
+    #[error("the connection was closed")]
+    Closed,
+    /// Nothing came in time.
+    #[error("nothing came within {0:?}; undecoded input: {1:?}")]
+    Late(Duration, String),
+    /// The server sent what is no reply.
+    #[error("{0}")]
+    Malformed(String),
+    /// A refusal where success was expected.
+    #[error("refused: {0}")]
+    Refused(Refused),
+    /// Another reply than the one that was expected.
+    #[error("expected {0}, and {1} came")]
+    Unexpected(&'static str, String),
+    /// The socket failed in another way.
+    #[error("socket: {0}")]
+    Socket(std::io::Error),
+}
+
+/// An ERR.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{number} {name} {sentence}")]
+pub struct Refused {
+    /// The stable number.
+    pub number: u32,
+    /// The stable name.
+    pub name: String,
+    /// For people.
+    pub sentence: String,
+    /// `req`, `verb`, `ordinal`.
+    pub fields: Vec<(String, String)>,
+}
+
+/// A MSG.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// `queue:NAME` or `topic:NAME`, as on the line.
+    pub destination: String,
+    /// The subscription, if one was named.
+    pub sub_id: Option<String>,
+    /// What settles it; none in live mode.
+    pub handle: Option<Handle>,
+    /// Which attempt it is, from 1.
+    pub attempt: u64,
+    /// `yes` or `maybe`, where the message may have been delivered before.
+    pub redelivered: Option<String>,
+    /// Names and values, unescaped.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Anything that the server sends, except PING.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// OK and its fields.
+    Ok(Vec<(String, String)>),
+    /// ERR.
+    Err(Refused),
+    /// PONG.
+    Pong,
+    /// MSG.
+    Msg(Message),
+    /// CANCEL, BLOCKED, UNBLOCKED, and their fields.
+    Notice(&'static str, Vec<(String, String)>),
+}
+
+impl Incoming {
+    /// Whether it answers a command.
+    pub fn is_reply(&self) -> bool {
+        matches!(self, Self::Ok(_) | Self::Err(_) | Self::Pong)
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    input: Vec<u8>,
+    /// Where undecoded input begins.
+    start: usize,
+    inbox: VecDeque<Message>,
+}
+
+impl Client {
+    /// Opens a connection and says nothing on it.
+    pub fn raw(address: SocketAddr) -> Result<Self, ClientError> {
+        let stream =
+            TcpStream::connect_timeout(&address, ANSWER_WITHIN).map_err(ClientError::Socket)?;
+        stream.set_nodelay(true).map_err(ClientError::Socket)?;
+        stream.set_write_timeout(Some(ANSWER_WITHIN)).map_err(ClientError::Socket)?;
+        Ok(Self { stream, input: Vec::new(), start: 0, inbox: VecDeque::new() })
+    }
+
+    /// Opens a connection and logs in.
+    pub fn connect(address: SocketAddr) -> Result<Self, ClientError> {
+        let mut client = Self::raw(address)?;
+        let mut line = Vec::new();
+        let version = Some("1.0".to_owned());
+        request::connect(&mut line, &Login { version, ..Login::default() });
+        client.call(&line)?;
+        Ok(client)
+    }
+
+    /// A second owner of the socket, to shut it down from another thread.
+    pub fn socket(&self) -> Result<TcpStream, ClientError> {
+        self.stream.try_clone().map_err(ClientError::Socket)
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        self.stream.write_all(bytes).map_err(|error| failure(error, ANSWER_WITHIN, &[]))
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn end_output(&mut self) -> Result<(), ClientError> {
+        self.stream.shutdown(Shutdown::Write).map_err(ClientError::Socket)
+    }
+
+    /// Sends one command and waits for its OK; the OK's fields. Messages go to the inbox.
+    pub fn call(&mut self, command: &[u8]) -> Result<Vec<(String, String)>, ClientError> {
+        self.send(command)?;
+        match self.reply()? {
+            Incoming::Ok(fields) => Ok(fields),
+            Incoming::Err(refused) => Err(ClientError::Refused(refused)),
+            other => Err(ClientError::Unexpected("OK", format!("{other:?}"))),
+        }
+    }
+
+    /// As [`Client::call`] for a command that ends with a line end of its own.
+    pub fn line(&mut self, command: &str) -> Result<Vec<(String, String)>, ClientError> {
+        self.call(format!("{command}\n").as_bytes())
+    }
+
+    /// Publishes and waits for the confirm; the id of the message.
+    pub fn publish(&mut self, head: &str, body: &[u8]) -> Result<MessageId, ClientError> {
+        let mut command = format!("PUB {head} {}\n", body.len()).into_bytes();
+        command.extend_from_slice(body);
+        command.push(b'\n');
+        let fields = self.call(&command)?;
+        let id = field(&fields, "msg_id").and_then(|id| MessageId::parse(id.as_bytes()).ok());
+        id.ok_or_else(|| ClientError::Unexpected("a confirm with msg_id", format!("{fields:?}")))
+    }
+
+    /// The next reply to a command. Messages go to the inbox.
+    pub fn reply(&mut self) -> Result<Incoming, ClientError> {
+        loop {
+            match self.incoming(ANSWER_WITHIN)? {
+                Incoming::Msg(message) => self.inbox.push_back(message),
+                reply if reply.is_reply() => return Ok(reply),
+                _ => {}
+            }
+        }
+    }
+
+    /// The next message, from the inbox or the socket.
+    pub fn message(&mut self) -> Result<Message, ClientError> {
+        if let Some(message) = self.inbox.pop_front() {
+            return Ok(message);
+        }
+        match self.incoming(ANSWER_WITHIN)? {
+            Incoming::Msg(message) => Ok(message),
+            other => Err(ClientError::Unexpected("MSG", format!("{other:?}"))),
+        }
+    }
+
+    /// The next thing of any kind from the socket; the inbox is left alone.
+    pub fn incoming(&mut self, wait: Duration) -> Result<Incoming, ClientError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            if let Some(incoming) = self.decode()? {
+                return Ok(incoming);
+            }
+            self.fill(deadline, wait)?;
+        }
+    }
+
+    /// What has been read already and is whole; never waits.
+    pub fn buffered(&mut self) -> Result<Option<Incoming>, ClientError> {
+        self.decode()
+    }
+
+    /// Everything from here to the end of the connection, as raw bytes.
+    pub fn rest(&mut self, wait: Duration) -> Result<Vec<u8>, ClientError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            match self.fill(deadline, wait) {
+                Ok(()) => {}
+                Err(ClientError::Closed) => return Ok(self.input.split_off(self.start)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The next raw line with its line end, bytes as they came.
+    pub fn raw_line(&mut self) -> Result<Vec<u8>, ClientError> {
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        loop {
+            let unread = &self.input[self.start..];
+            if let Some(at) = unread.iter().position(|byte| *byte == b'\n') {
+                let line = unread[..=at].to_vec();
+                self.start += at + 1;
+                return Ok(line);
+            }
+            self.fill(deadline, ANSWER_WITHIN)?;
+        }
+    }
+
+    /// The first whole thing of the input; a PING is answered and passed over.
+    fn decode(&mut self) -> Result<Option<Incoming>, ClientError> {
+        loop {
+            let unread = &self.input[self.start..];
+            let (decoded, consumed) = match decode_reply(unread, &Limits::DEFAULT) {
+                DecodedReply::Reply { reply, consumed } => (owned(&reply), consumed),
+                DecodedReply::Blank { consumed } => (None, consumed),
+                DecodedReply::Incomplete { .. } => return Ok(None),
+                DecodedReply::Malformed { error } => {
+                    return Err(ClientError::Malformed(format!("{error}: {}", excerpt(unread))));
+                }
+            };
+            let is_ping = unread.starts_with(b"PING");
+            self.start += consumed;
+            if is_ping {
+                self.send(b"PONG\n")?;
+            }
+            if decoded.is_some() {
+                return Ok(decoded);
+            }
+        }
+    }
+
+    fn fill(&mut self, deadline: Instant, wait: Duration) -> Result<(), ClientError> {
+        self.input.drain(..self.start);
+        self.start = 0;
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        self.stream.set_read_timeout(Some(left)).map_err(ClientError::Socket)?;
+        let before = self.input.len();
+        self.input.resize(before + READ_BYTES, 0);
+        let read = self.stream.read(&mut self.input[before..]);
+        self.input.truncate(before + read.as_ref().map_or(0, |count| *count));
+        match read {
+            Ok(0) => Err(ClientError::Closed),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(failure(error, wait, &self.input)),
+        }
+    }
+}
+
+/// The value of the first field `key`.
+pub fn field<'a>(fields: &'a [(String, String)], key: &str) -> Option<&'a str> {
+    fields.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+}
+
+fn failure(error: std::io::Error, wait: Duration, unread: &[u8]) -> ClientError {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => ClientError::Late(wait, excerpt(unread)),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
+            ClientError::Closed
+        }
+        _ => ClientError::Socket(error),
+    }
+}
+
+fn excerpt(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).into_owned()
+}
+
+/// None for PING.
+fn owned(reply: &Reply<'_>) -> Option<Incoming> {
+    Some(match reply {
+        Reply::Ok { fields } => Incoming::Ok(all(fields)),
+        Reply::Err { number, name, fields, sentence } => Incoming::Err(Refused {
+            number: *number,
+            name: lossy(name),
+            sentence: lossy(sentence),
+            fields: all(fields),
+        }),
+        Reply::Msg { destination, fields, body } => Incoming::Msg(Message {
+            destination: format!(
+                "{}:{}",
+                destination.kind.name(),
+                lossy(destination.raw_name.raw())
+            ),
+            sub_id: fields.get("sub_id").map(|value| lossy(value.raw())),
+            handle: fields.handle(),
+            attempt: fields.number("attempt").unwrap_or(1),
+            redelivered: fields.get("redelivered").map(|value| lossy(value.raw())),
+            headers: headers(fields),
+            body: body.to_vec(),
+        }),
+        Reply::Ping => return None,
+        Reply::Pong { .. } => Incoming::Pong,
+        Reply::Cancel { fields } => Incoming::Notice("CANCEL", all(fields)),
+        Reply::Blocked { fields } => Incoming::Notice("BLOCKED", all(fields)),
+        Reply::Unblocked { fields } => Incoming::Notice("UNBLOCKED", all(fields)),
+    })
+}
+
+fn headers(fields: &Fields<'_>) -> Vec<(String, String)> {
+    fields.headers().map(|(name, value)| (unescaped(&name), unescaped(&value))).collect()
+}
+
+fn all(fields: &Fields<'_>) -> Vec<(String, String)> {
+    fields.iter().map(|(key, value)| (lossy(key), unescaped(&value))).collect()
+}
+
+fn unescaped(text: &courant_wire::Text<'_>) -> String {
+    let mut buffer = Vec::new();
+    lossy(text.bytes(&mut buffer).unwrap_or(text.raw()))
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,197 @@
+//! The real broker as a child process: started on port 0, known to be ready by its ready line,
+//! ended by SIGKILL, by SIGTERM, or, if a test forgets it, when it is dropped.
+//!
+//! What it wrote to stderr is part of every error of this module, and is shown when a test panics
+//! while a server is alive.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::binary;
+use crate::capture::Capture;
+
+/// How long a start may take, recovery included, on a loaded machine.
+pub const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a SIGTERM may take: the promise of the command line.
+pub const DRAINED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A running broker.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    stdout: Capture,
+    stderr: Capture,
+    started: Instant,
+    address: Option<SocketAddr>,
+}
+
+/// How a broker ended.
+#[derive(Debug)]
+pub struct Exit {
+    /// Its status.
+    pub status: ExitStatus,
+    /// From the signal to the end.
+    pub elapsed: Duration,
+    /// All of its stderr.
+    pub stderr: String,
+}
+
+impl Server {
+    /// Starts a broker on the data directory `data` and waits until it is ready.
+    pub fn start(data: &Path) -> Result<Self> {
+        let mut server = Self::spawn(data)?;
+        server.wait_ready()?;
+        Ok(server)
+    }
+
+    /// Starts a broker and does not wait.
+    pub fn spawn(data: &Path) -> Result<Self> {
+        let path = binary::path()?;
+        let mut command = Command::new(&path);
+        command.arg("serve").arg("--data").arg(data).args(["--native", "127.0.0.1:0"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child =
+            command.spawn().with_context(|| format!("{} does not start", path.display()))?;
+        let stdout = child.stdout.take().context("stdout is a pipe")?;
+        let stderr = child.stderr.take().context("stderr is a pipe")?;
+        Ok(Self {
+            child,
+            stdout: Capture::start(stdout),
+            stderr: Capture::start(stderr),
+            started: Instant::now(),
+            address: None,
+        })
+    }
+
+    /// Waits for the ready line of the native door; how long it took since the start.
+    pub fn wait_ready(&mut self) -> Result<Duration> {
+        let deadline = self.started + READY_WITHIN;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.stdout.line(left).map_err(|error| self.explain(error))?;
+            let Some(line) = line else {
+                let status = self.child.wait();
+                return Err(
+                    self.explain(anyhow!("the broker ended before it was ready: {status:?}"))
+                );
+            };
+            if let Some(address) = ready_address(&line) {
+                self.address = Some(address);
+                return Ok(self.started.elapsed());
+            }
+        }
+    }
+
+    /// The address of the native door.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.address.context("the broker is not ready yet")
+    }
+
+    /// The next line of its stdout after the ready line.
+    pub fn stdout_line(&self, wait: Duration) -> Result<Option<String>> {
+        self.stdout.line(wait).map_err(|error| self.explain(error))
+    }
+
+    /// Everything that it wrote to stderr so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// Whether the process still runs.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Resident bytes of the process.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()).context("VmRSS")?;
+        Ok(number.parse::<u64>()? * 1024)
+    }
+
+    /// `kill -9`, and waits until the process is gone.
+    pub fn kill(mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            let error = anyhow!("the broker had ended by itself before the kill: {status}");
+            return Err(self.explain(error));
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for the end. A broker that needs longer than `within` is an error.
+    pub fn terminate(mut self, within: Duration) -> Result<Exit> {
+        if let Some(status) = self.child.try_wait()? {
+            let error = anyhow!("the broker had ended by itself before SIGTERM: {status}");
+            return Err(self.explain(error));
+        }
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("pid")?;
+        let signalled = Instant::now();
+        kill_process(pid, Signal::TERM)?;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                let elapsed = signalled.elapsed();
+                self.stderr.finish(Duration::from_secs(10))?;
+                return Ok(Exit { status, elapsed, stderr: self.stderr() });
+            }
+            if signalled.elapsed() > within {
+                let error = anyhow!("the broker did not end within {within:?} of SIGTERM");
+                return Err(self.explain(error));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// SIGTERM; anything but status 0 within the promised time is an error.
+    pub fn stop(self) -> Result<Exit> {
+        let exit = self.terminate(DRAINED_WITHIN)?;
+        if !exit.status.success() {
+            bail!("SIGTERM ended with {}, not 0; stderr:\n{}", exit.status, exit.stderr);
+        }
+        Ok(exit)
+    }
+
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let stdout = self.stdout.text();
+        error.context(format!("stdout:\n{stdout}\nstderr:\n{}", self.stderr()))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let _ = self.stderr.finish(Duration::from_secs(1));
+            eprintln!("--- stderr of the broker:\n{}---", self.stderr());
+        }
+    }
+}
+
+/// The address in `native door ready on ADDR ...`.
+fn ready_address(line: &str) -> Option<SocketAddr> {
+    let rest = line.strip_prefix("native door ready on ")?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ready_address;
+
+    #[test]
+    fn the_ready_line_names_the_address() {
+        let address = ready_address("native door ready on 127.0.0.1:7530 (text)");
+        assert_eq!(address, "127.0.0.1:7530".parse().ok());
+        assert_eq!(ready_address("http door ready on 127.0.0.1:7531"), None);
+        assert_eq!(ready_address("native door ready on nowhere"), None);
+    }
+}
