@@ -1,2 +1,34 @@
-//! Courant.
-fn main() {}
+//! `courant`: the broker and its command line, in one binary.
+//!
+//! This file parses, runs and turns the outcome into an exit code. `cmd` has one file per command,
+//! `assemble` builds the broker with its doors, `connection` is the small client that the commands
+//! `pub` and `sub` share.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod base64;
+mod cmd;
+mod connection;
+mod destination;
+mod form;
+mod input;
+mod refused;
+mod signals;
+mod verdict;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cmd::run(cmd::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where there is nobody to read the reason, the exit code still says it.
+            let _ = writeln!(std::io::stderr(), "courant: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! `courant pub`: messages in, confirms counted.
+//!
+//! Commands are pipelined, at most [`IN_FLIGHT_MAX`] unanswered; replies come in the order of the
+//! commands, so the count of answers says which message an answer is about. The first refusal stops the
+//! sending; what is in flight is still waited for, so that the count of confirms is exact.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStringExt;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use courant_wire::Limits;
+use courant_wire::text::{Line, Reply, request};
+use tokio::io::Stdin;
+
+use crate::connection::Connection;
+use crate::destination::Destination;
+use crate::form::json_confirm;
+use crate::input::{Lines, read_whole};
+use crate::refused::Refused;
+use crate::signals::Signals;
+
+const IN_FLIGHT_MAX: u64 = 1000;
+/// Bytes of commands that are made before they are sent.
+const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+
+const HELP: &str = "\
+Examples:
+  courant pub queue:hello \"first message\" --declare
+  printf 'one\\ntwo\\nthree\\n' | courant pub queue:orders --declare --lines
+  courant pub topic:events '{\"event\":\"order_placed\"}' --header source=shop
+
+Exit codes:
+  0  every message was confirmed
+  1  refused by the broker, or failed; the reason is on stderr, and with --lines also how many
+     messages were confirmed
+  2  wrong usage";
+
+/// Publish a message, or one for each line of stdin, and wait for the confirms
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Publish {
+    /// queue:NAME or topic:NAME; write %XX in NAME for a byte that can't be typed, %25 for %
+    #[arg(value_name = "DEST", value_parser = Destination::parse)]
+    destination: Destination,
+
+    /// The body; - or nothing takes all of stdin, byte for byte
+    body: Option<OsString>,
+
+    /// Publish each line of stdin as a message, without its line end
+    #[arg(long)]
+    lines: bool,
+
+    /// Declare the queue or topic first; it may exist already
+    #[arg(long)]
+    declare: bool,
+
+    /// A header for each message; may be given more than once
+    #[arg(long = "header", value_name = "K=V", value_parser = parse_header)]
+    headers: Vec<(String, String)>,
+
+    #[arg(long, help = "Print each confirm as a line of JSON: destination, msg_id, level, queues")]
+    json: bool,
+
+    /// The broker's native door
+    #[arg(long, env = "COURANT_ADDR", default_value = super::ADDRESS_DEFAULT)]
+    addr: String,
+}
+
+fn parse_header(typed: &str) -> Result<(String, String), String> {
+    match typed.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// Where bodies come from.
+#[derive(Debug)]
+enum Source {
+    One(Option<Vec<u8>>),
+    Lines(Lines<Stdin>),
+}
+
+impl Source {
+    fn is_done(&self) -> bool {
+        match self {
+            Self::One(body) => body.is_none(),
+            Self::Lines(lines) => lines.is_done(),
+        }
+    }
+
+    /// Waits for more input; for ever if there is nothing to wait for.
+    async fn fill(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Lines(lines) if !lines.is_ended() => lines.fill().await,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+impl Publish {
+    /// What can only be wrong together.
+    pub(crate) fn check(&self) -> Result<(), clap::Error> {
+        if self.lines && self.body.as_ref().is_some_and(|body| body != "-") {
+            return Err(super::usage(
+                "pub",
+                "--lines reads stdin: leave out BODY, or give - for it",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Publishes until the source is empty and everything is answered.
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let mut signals = Signals::listen()?;
+        let source = self.source(&mut signals).await?;
+        let mut session = Connection::open(&self.addr, "courant pub").await?;
+        if self.declare {
+            let Destination { kind, name } = &self.destination;
+            request::declare_line(&mut session.outbox, *kind, name.as_bytes()).end();
+            session.answer(Some(&self.destination)).await?;
+        }
+        let mut run = Run { publish: &self, session, source, counts: Counts::default() };
+        let outcome = run.drive(&mut signals).await;
+        let counts = run.counts;
+        match outcome {
+            Err(error) if self.lines => Err(anyhow!("{error:#}\n{}", counts.summary())),
+            Err(error) => Err(error),
+            Ok(()) => {
+                if io::stderr().is_terminal() && !self.json {
+                    let _ = writeln!(io::stderr(), "{}", counts.outcome(&self.destination));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn source(&self, signals: &mut Signals) -> anyhow::Result<Source> {
+        let bytes_max = Limits::DEFAULT.body_bytes_max;
+        if self.lines {
+            return Ok(Source::Lines(Lines::new(tokio::io::stdin(), bytes_max)));
+        }
+        if let Some(body) = self.body.as_ref().filter(|body| *body != "-") {
+            return Ok(Source::One(Some(body.clone().into_vec())));
+        }
+        if io::stdin().is_terminal() {
+            let _ = writeln!(io::stderr(), "type the body; end it with Ctrl-D");
+        }
+        tokio::select! {
+            body = read_whole(tokio::io::stdin(), bytes_max) => Ok(Source::One(Some(body?))),
+            () = signals.wait() => bail!("interrupted: nothing was sent"),
+        }
+    }
+
+    /// The command up to the size of the body.
+    fn command_head(&self) -> Vec<u8> {
+        let mut head = Vec::new();
+        let Destination { kind, name } = &self.destination;
+        let mut line = request::publish_line(&mut head, *kind, name.as_bytes());
+        for (name, value) in &self.headers {
+            line = line.header(name.as_bytes(), value.as_bytes());
+        }
+        drop(line);
+        head
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    sent: u64,
+    confirmed: u64,
+    answered: u64,
+    /// Confirmed, and went nowhere.
+    unheard: u64,
+}
+
+impl Counts {
+    /// One more command was answered. A refusal that nobody asked for is no answer.
+    fn answer(&mut self) {
+        self.answered = self.sent.min(self.answered + 1);
+    }
+
+    fn confirm(&mut self, is_unheard: bool) {
+        self.answer();
+        self.confirmed = self.answered.min(self.confirmed + 1);
+        self.unheard += u64::from(is_unheard);
+    }
+
+    fn summary(&self) -> String {
+        format!("{} of {} sent messages were confirmed", self.confirmed, self.sent)
+    }
+
+    fn outcome(&self, destination: &Destination) -> String {
+        let plural = if self.confirmed == 1 { "" } else { "s" };
+        let unheard = match self.unheard {
+            0 => String::new(),
+            unheard => format!("; {unheard} reached nobody: {destination} had no subscriber"),
+        };
+        format!("{} message{plural} confirmed{unheard}", self.confirmed)
+    }
+}
+
+/// One publishing.
+#[derive(Debug)]
+struct Run<'a> {
+    publish: &'a Publish,
+    session: Connection,
+    source: Source,
+    counts: Counts,
+}
+
+impl Run<'_> {
+    async fn drive(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        let head = self.publish.command_head();
+        // Set once no more is to be sent; what was sent is still waited for.
+        let mut reason = None;
+        loop {
+            if reason.is_none() {
+                reason = self.make_commands(&head).err();
+            }
+            let is_over = reason.is_some() || self.source.is_done();
+            if is_over && self.counts.answered == self.counts.sent {
+                return reason.map_or(Ok(()), Err);
+            }
+            if let Err(error) = self.session.check() {
+                return Err(reason.unwrap_or(error));
+            }
+            let wants_input = !is_over && self.has_room();
+            tokio::select! {
+                () = self.session.transfer() => {}
+                filled = self.source.fill(), if wants_input => filled?,
+                () = signals.wait() => bail!("interrupted"),
+            }
+            if let Some(refused) = self.take_answers()? {
+                reason.get_or_insert(refused);
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.counts.sent - self.counts.answered < IN_FLIGHT_MAX
+            && self.session.outbox.len() < OUTBOX_BYTES_MAX
+    }
+
+    fn make_commands(&mut self, head: &[u8]) -> anyhow::Result<()> {
+        while self.has_room() {
+            let outbox = &mut self.session.outbox;
+            match &mut self.source {
+                Source::One(body) => match body.take() {
+                    Some(body) => Line::new(outbox, head).end_with_body(&body),
+                    None => return Ok(()),
+                },
+                Source::Lines(lines) => match lines.next()? {
+                    Some(body) => Line::new(outbox, head).end_with_body(body),
+                    None => return Ok(()),
+                },
+            }
+            self.counts.sent += 1;
+        }
+        Ok(())
+    }
+
+    /// Counts what is in the inbox; gives the first refusal.
+    fn take_answers(&mut self) -> anyhow::Result<Option<anyhow::Error>> {
+        let destination = &self.publish.destination;
+        let name = destination.to_string();
+        let mut first = None;
+        let mut printed = Vec::new();
+        let malformed = loop {
+            let reply = match self.session.inbox.next() {
+                Ok(Some(reply)) => reply,
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            };
+            match reply {
+                Reply::Ok { fields } => {
+                    self.counts.confirm(fields.number("queues") == Some(0));
+                    if self.publish.json {
+                        json_confirm(&mut printed, &name, fields);
+                    }
+                }
+                Reply::Ping => request::pong(&mut self.session.outbox),
+                reply => {
+                    if let Some(refused) = Refused::from_reply(&reply, Some(destination)) {
+                        self.counts.answer();
+                        let mut refused = anyhow!(refused);
+                        if self.publish.lines {
+                            refused = refused.context(format!("line {}", self.counts.answered));
+                        }
+                        first.get_or_insert(refused);
+                    }
+                }
+            }
+        };
+        print(&printed)?;
+        malformed.map_or(Ok(first), |error| Err(self.session.foreign(error)))
+    }
+}
+
+/// Writes to stdout. Nobody reading it is no reason to stop publishing.
+fn print(bytes: &[u8]) -> anyhow::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to stdout")
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cmd::{Cli, Command};
+
+    fn parse(words: &[&str]) -> Publish {
+        match Cli::try_parse_from(["courant", "pub"].iter().chain(words)).unwrap().command {
+            Command::Pub(publish) => publish,
+            Command::Sub(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_may_stand_before_and_after_the_body() {
+        for words in [
+            ["queue:q", "text", "--declare", "--header", "a=b=c"],
+            ["--declare", "--header", "a=b=c", "queue:q", "text"],
+        ] {
+            let publish = parse(&words);
+            assert_eq!(publish.body.as_deref(), Some("text".as_ref()));
+            assert_eq!(publish.headers, [("a".to_owned(), "b=c".to_owned())]);
+            assert!(publish.declare && !publish.lines && !publish.json);
+        }
+    }
+
+    #[test]
+    fn names_and_headers_are_escaped_on_the_line() {
+        let head = parse(&["queue:a b", "--header", "k=v w", "--header", "e="]).command_head();
+        assert_eq!(head, b"PUB queue:a%20b h:k=v%20w h:e=");
+    }
+
+    #[test]
+    fn a_refusal_that_nobody_asked_for_is_no_answer() {
+        let mut counts = Counts { sent: 1, ..Counts::default() };
+        counts.confirm(true);
+        counts.answer();
+        assert_eq!(counts, Counts { sent: 1, confirmed: 1, answered: 1, unheard: 1 });
+        assert_eq!(counts.summary(), "1 of 1 sent messages were confirmed");
+        let topic = Destination::parse("topic:t").unwrap();
+        assert_eq!(
+            counts.outcome(&topic),
+            "1 message confirmed; 1 reached nobody: topic:t had no subscriber"
+        );
+    }
+}
