@@ -172,18 +172,48 @@ fn every_verb_is_read_in_any_case() {
     }
 }
 
+fn word(text: &str) -> Excerpt {
+    Excerpt::from(text.as_bytes())
+}
+
+fn unexpected(verb: Verb, text: &str) -> WireError {
+    WireError::UnexpectedWord { verb, word: word(text) }
+}
+
+fn unknown(verb: Verb, key: &str) -> WireError {
+    WireError::UnknownOption { verb, key: word(key) }
+}
+
+fn bad(key: Key, value: &str) -> WireError {
+    WireError::BadValue { key, value: word(value), wants: key.spec().wants }
+}
+
+fn missing(verb: Verb, key: Key) -> WireError {
+    WireError::MissingOption { verb, key }
+}
+
+fn conflict(verb: Verb, key: Key, other: &'static str) -> WireError {
+    WireError::Conflict { verb, key, other }
+}
+
+fn nowhere(verb: Verb) -> WireError {
+    WireError::MissingDestination { verb }
+}
+
+fn bad_destination(text: &str) -> WireError {
+    WireError::BadDestination { word: word(text) }
+}
+
+#[track_caller]
+fn all_keep_the_framing(cases: &[(&str, WireError)]) {
+    for (input, error) in cases {
+        assert_eq!(refusal(input), (*error, false), "{input:?}");
+    }
+}
+
 #[test]
-fn refusals_that_keep_the_framing() {
-    let word = |text: &str| Excerpt::from(text.as_bytes());
-    let unexpected = |verb, text| WireError::UnexpectedWord { verb, word: word(text) };
-    let unknown = |verb, key| WireError::UnknownOption { verb, key: word(key) };
-    let bad =
-        |key: Key, value| WireError::BadValue { key, value: word(value), wants: key.spec().wants };
-    let missing = |verb, key| WireError::MissingOption { verb, key };
-    let conflict = |verb, key, other| WireError::Conflict { verb, key, other };
-    let nowhere = |verb| WireError::MissingDestination { verb };
-    let bad_destination = |text| WireError::BadDestination { word: word(text) };
-    let cases = [
+fn refused_publishes_are_skipped_with_their_bodies() {
+    all_keep_the_framing(&[
         ("HELLO x\n", WireError::UnknownVerb { verb: word("HELLO") }),
         ("\u{1b}[A\n", WireError::UnknownVerb { verb: word("?[A") }),
         ("PUB 5\nhello\n", nowhere(Verb::Pub)),
@@ -210,6 +240,12 @@ fn refusals_that_keep_the_framing() {
             WireError::BadEscape { word: word("reply_to:%zz") },
         ),
         ("PUB queue:x app_id:a\tb 5\nhello\n", WireError::ControlCharacter),
+    ]);
+}
+
+#[test]
+fn refusals_that_keep_the_framing() {
+    all_keep_the_framing(&[
         ("SUB\n", nowhere(Verb::Sub)),
         ("SUB topic:e live\n", unexpected(Verb::Sub, "live")),
         ("SUB topic:e mode:fast\n", bad(Key::Mode, "fast")),
@@ -244,10 +280,7 @@ fn refusals_that_keep_the_framing() {
         ("CONNECT version=1\n", WireError::ConnectNotJson),
         ("PONG req:1\n", unknown(Verb::Pong, "req")),
         ("QUIT now\n", unexpected(Verb::Quit, "now")),
-    ];
-    for (input, error) in cases {
-        assert_eq!(refusal(input), (error, false), "{input:?}");
-    }
+    ]);
     let Decoded::Refused { error, .. } = run(b"SUB queue:q sub_id:\xff\n") else { panic!() };
     assert_eq!(error, WireError::NotUtf8);
 }
@@ -255,7 +288,6 @@ fn refusals_that_keep_the_framing() {
 #[test]
 fn refusals_that_lose_the_framing() {
     let bytes_max = Limits::DEFAULT.body_bytes_max;
-    let word = |text: &str| Excerpt::from(text.as_bytes());
     let cases = [
         ("PUB\n", WireError::MissingSize),
         ("PUB queue:x\n", WireError::MissingSize),
