@@ -5,8 +5,8 @@
 //! are. Every encoder appends to a `Vec<u8>` of the caller. Bounds are in [`limits`] and are
 //! checked before a size that a stranger wrote is believed.
 //!
-//! Reading order: [`limits`], [`id`], [`escape`], then [`text`]. The text protocol is specified in
-//! `docs/doors/text.md`.
+//! Reading order: [`limits`], [`id`], [`mod@escape`], then [`text`]. The text protocol is specified
+//! in `docs/doors/text.md`.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
