@@ -5,9 +5,11 @@
 //!
 //! Reading order: [`server`] starts and ends a broker, [`client`] speaks to it over a raw socket,
 //! [`cli`] runs its command line. [`stamp`] makes messages that prove what they are, [`oracle`]
-//! judges what came out, [`counts`] are its numbers.
+//! judges what came out, [`counts`] are its numbers, and [`campaign`] kills a broker under load
+//! again and again and asks the oracle.
 
 pub mod binary;
+pub mod campaign;
 pub mod capture;
 pub mod cli;
 pub mod client;

@@ -1,4 +1,4 @@
-//! Seeded numbers (SplitMix64): the same seed gives the same numbers on every machine.
+//! Seeded numbers (`SplitMix64`): the same seed gives the same numbers on every machine.
 
 /// A stream of numbers.
 #[derive(Clone, Debug)]
@@ -15,18 +15,18 @@ impl Random {
     /// A stream of its own for part `index` of what `seed` governs.
     pub fn part(seed: u64, index: u64) -> Self {
         let mut root = Self::new(seed ^ mix(index.wrapping_add(1)));
-        Self { state: root.next() }
+        Self { state: root.number() }
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.state)
     }
 
     /// A number below `end`, or 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next().checked_rem(end).unwrap_or(0)
+        self.number().checked_rem(end).unwrap_or(0)
     }
 
     /// A number from `first` to `last`.
@@ -43,14 +43,14 @@ impl Random {
     pub fn bytes(&mut self, count: usize, out: &mut Vec<u8>) {
         let end = out.len() + count;
         while out.len() < end {
-            let word = self.next().to_le_bytes();
+            let word = self.number().to_le_bytes();
             let take = word.len().min(end - out.len());
             out.extend_from_slice(&word[..take]);
         }
     }
 }
 
-/// SplitMix64's finisher: every bit of the result depends on every bit of `value`.
+/// The finisher of `SplitMix64`: every bit of the result depends on every bit of `value`.
 pub fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_numbers_and_parts_differ() {
-        let numbers = |mut random: Random| [random.next(), random.next(), random.next()];
+        let numbers = |mut random: Random| [random.number(), random.number(), random.number()];
         assert_eq!(numbers(Random::new(7)), numbers(Random::new(7)));
         assert_ne!(numbers(Random::part(7, 0)), numbers(Random::part(7, 1)));
         let mut bytes = Vec::new();

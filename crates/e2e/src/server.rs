@@ -16,7 +16,7 @@ use crate::binary;
 use crate::capture::Capture;
 
 /// How long a start may take, recovery included, on a loaded machine.
-pub const READY_WITHIN: Duration = Duration::from_secs(60);
+pub const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// How long a SIGTERM may take: the promise of the command line.
 pub const DRAINED_WITHIN: Duration = Duration::from_secs(10);

@@ -13,6 +13,8 @@
 //!       28..    random bytes
 //! ```
 
+use std::fmt::Write;
+
 use crate::random::{Random, mix};
 
 /// Bytes of a stamp.
@@ -163,7 +165,11 @@ fn number64(bytes: &[u8]) -> u64 {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

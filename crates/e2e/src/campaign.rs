@@ -1,0 +1,226 @@
+//! Kills the real broker under load, again and again on the same data directory, and asks the
+//! oracle whether everything that was promised held.
+//!
+//! One cycle:
+//!
+//! 1. now and then, a start that is killed before it is ready;
+//! 2. a start; publishers with windows, and consumers in several ways of settling;
+//! 3. after 5 to 400 ms, SIGKILL (or, now and then, SIGTERM, after which even plain acks must hold);
+//! 4. the clients read what is left in their sockets, and everybody stops.
+//!
+//! At the end everything is drained up to a marker that is published last: being FIFO, a queue has
+//! given everything that it holds when the marker comes, so nothing depends on how long one waits.
+//! Then an orderly stop, a restart, and a second marker, which must be all there is.
+//!
+//! The broker's instant of death is a matter of scheduling, so a seed repeats the plan of a
+//! campaign, not its every interleaving.
+
+pub mod drain;
+pub mod load;
+pub mod topology;
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::counts::Counts;
+use crate::oracle::{Fault, Oracle};
+use crate::random::Random;
+use crate::server::Server;
+use topology::Topology;
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Starts under load, over all directories.
+    pub cycles: u32,
+    /// Governs every random choice.
+    pub seed: u64,
+    /// Publishers at once, in each directory.
+    pub publishers: u32,
+    /// Consumers that share one queue, in each directory; four more consume alone.
+    pub consumers: u32,
+    /// Data directories, and so brokers, at once.
+    pub directories: u32,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { cycles: 100, seed: 1, publishers: 3, consumers: 3, directories: 2 }
+    }
+}
+
+impl Plan {
+    /// The command that repeats it.
+    pub fn replay(&self) -> String {
+        let mut line = format!("cargo xtask kill9 --cycles {} --seed {}", self.cycles, self.seed);
+        let usual = Self::default();
+        for (name, value, default) in [
+            ("publishers", self.publishers, usual.publishers),
+            ("consumers", self.consumers, usual.consumers),
+            ("directories", self.directories, usual.directories),
+        ] {
+            if value != default {
+                let _ = write!(line, " --{name} {value}");
+            }
+        }
+        line
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// All counts.
+    pub counts: Counts,
+    /// The first faults, each with its directory.
+    pub faults: Vec<(u32, Fault)>,
+    /// What kept a directory from going to its end: a broker that did not start, say.
+    pub failures: Vec<(u32, anyhow::Error)>,
+}
+
+impl Outcome {
+    /// Whether everything held, and something was done.
+    pub fn is_good(&self) -> bool {
+        self.counts.faults() == 0 && self.failures.is_empty() && self.counts.confirmed > 0
+    }
+}
+
+/// Runs the whole plan in sub-directories of `folder`.
+pub fn run(plan: &Plan, folder: &Path) -> Outcome {
+    let mut outcome = Outcome::default();
+    let shares: Vec<u32> = (0..plan.directories)
+        .map(|index| (plan.cycles + plan.directories - 1 - index) / plan.directories)
+        .collect();
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0u32..)
+            .zip(shares)
+            .map(|(index, cycles)| {
+                scope.spawn(move || {
+                    let directory = Directory::new(plan, index);
+                    let result = directory.run(cycles, &folder.join(format!("data-{index}")));
+                    (index, directory.oracle, result)
+                })
+            })
+            .collect();
+        running.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+    });
+    for result in results {
+        let Ok((index, oracle, result)) = result else {
+            outcome.failures.push((u32::MAX, anyhow::anyhow!("the harness itself panicked")));
+            continue;
+        };
+        let oracle = oracle.into_inner().unwrap_or_else(PoisonError::into_inner);
+        outcome.counts.add(oracle.counts());
+        outcome.faults.extend(oracle.faults().iter().map(|fault| (index, fault.clone())));
+        outcome.failures.extend(result.err().map(|error| (index, error)));
+    }
+    outcome
+}
+
+/// The campaign in one data directory.
+#[derive(Debug)]
+struct Directory {
+    topology: Topology,
+    oracle: Mutex<Oracle>,
+    seed: u64,
+}
+
+impl Directory {
+    fn new(plan: &Plan, index: u32) -> Self {
+        let topology = Topology::new(plan.publishers.max(1), plan.consumers.max(1));
+        let oracle = Mutex::new(topology.oracle());
+        let seed = Random::part(plan.seed, u64::from(index)).number();
+        Self { topology, oracle, seed }
+    }
+
+    /// Stops early once something is wrong, so that the traces are fresh.
+    fn run(&self, cycles: u32, data: &Path) -> Result<()> {
+        let first = self.start(data)?;
+        drain::prepare(first.address()?, &self.topology)?;
+        self.end(first, true)?;
+        for cycle in 0..cycles {
+            let mut random = Random::part(self.seed, u64::from(cycle));
+            self.cycle(data, &mut random).with_context(|| format!("cycle {cycle}"))?;
+            if self.oracle().counts().faults() > 0 {
+                return Ok(());
+            }
+        }
+        self.drain(data)
+    }
+
+    fn cycle(&self, data: &Path, random: &mut Random) -> Result<()> {
+        if random.one_in(8) {
+            self.kill_opening(data, random)?;
+        }
+        let server = self.start(data)?;
+        self.oracle().counts_mut().cycles += 1;
+        let is_kill = !random.one_in(10);
+        let after = Duration::from_micros(random.between(5_000, 400_000));
+        let load =
+            load::Load::new(&self.topology, &self.oracle, server.address()?, random.number());
+        let ended = std::thread::scope(|scope| {
+            load.start(scope);
+            load.wait_started();
+            std::thread::sleep(after);
+            load.expect_end();
+            self.end(server, is_kill)
+        });
+        if ended? {
+            self.oracle().stopped_cleanly();
+        }
+        Ok(())
+    }
+
+    /// Starts a broker and kills it at once, before, while or shortly after it recovers.
+    fn kill_opening(&self, data: &Path, random: &mut Random) -> Result<()> {
+        let server = Server::spawn(data)?;
+        std::thread::sleep(Duration::from_micros(random.between(0, 30_000)));
+        server.kill().context("killed while opening")?;
+        let mut oracle = self.oracle();
+        oracle.started();
+        oracle.counts_mut().kills_opening += 1;
+        Ok(())
+    }
+
+    fn start(&self, data: &Path) -> Result<Server> {
+        let mut server = Server::spawn(data)?;
+        let elapsed = server.wait_ready()?;
+        let mut oracle = self.oracle();
+        oracle.started();
+        let counts = oracle.counts_mut();
+        counts.ready_max = counts.ready_max.max(elapsed);
+        Ok(server)
+    }
+
+    /// Whether it was an orderly end.
+    fn end(&self, server: Server, is_kill: bool) -> Result<bool> {
+        if is_kill {
+            server.kill()?;
+            self.oracle().counts_mut().kills += 1;
+        } else {
+            server.stop()?;
+            self.oracle().counts_mut().stops += 1;
+        }
+        Ok(!is_kill)
+    }
+
+    fn drain(&self, data: &Path) -> Result<()> {
+        let server = self.start(data)?;
+        drain::run(server.address()?, &self.topology, &self.oracle).context("the drain")?;
+        server.stop()?;
+        self.oracle().stopped_cleanly();
+        let server = self.start(data)?;
+        drain::run(server.address()?, &self.topology, &self.oracle).context("the second drain")?;
+        server.stop()?;
+        self.oracle().finish();
+        Ok(())
+    }
+
+    fn oracle(&self) -> MutexGuard<'_, Oracle> {
+        self.oracle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,36 @@
+//! `kill -9` under load, 100 cycles against the real binary in two data directories at once.
+//!
+//! `COURANT_SEED` takes a printed seed back; the campaign program (`cargo xtask kill9`) takes any
+//! number of cycles.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use courant_e2e::campaign::{self, Plan};
+
+#[test]
+fn nothing_confirmed_is_lost_in_a_hundred_kills() {
+    let plan = Plan { cycles: 100, seed: seed(), ..Plan::default() };
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let outcome = campaign::run(&plan, folder.path());
+    println!("{}", plan.replay());
+    println!("{}", outcome.counts);
+    if !outcome.is_good() {
+        for (directory, fault) in &outcome.faults {
+            println!("data-{directory}: {fault}");
+        }
+        for (directory, failure) in &outcome.failures {
+            println!("data-{directory}: {failure:?}");
+        }
+        let kept = folder.keep();
+        panic!("data kept in {}; repeat with: {}", kept.display(), plan.replay());
+    }
+    assert_eq!(outcome.counts.cycles, 100);
+}
+
+fn seed() -> u64 {
+    if let Ok(seed) = std::env::var("COURANT_SEED") {
+        return seed.parse().expect("COURANT_SEED is a number");
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::from(since.subsec_nanos())
+}
