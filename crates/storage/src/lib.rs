@@ -21,7 +21,13 @@ pub mod kind;
 pub mod limits;
 pub mod memory;
 mod pipeline;
+#[cfg(any(test, feature = "testing"))]
+#[expect(clippy::cast_possible_truncation, reason = "test machinery: small numbers from dice")]
+pub mod sim;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+#[expect(clippy::cast_possible_truncation, reason = "test machinery: small numbers from dice")]
+pub mod suite;
 mod tail;
 pub mod wal;
 

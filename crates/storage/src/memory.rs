@@ -74,7 +74,7 @@ impl Memory {
 
     /// Closes the store and opens another one on the same content, as a restart would.
     #[must_use]
-    pub fn reopened(self) -> Memory {
+    pub fn reopened(&self) -> Memory {
         let _ = self.close();
         Memory::over(Arc::clone(&self.content), self.options)
     }
@@ -83,7 +83,7 @@ impl Memory {
         let pipeline = Pipeline::new(PipelineOptions {
             in_flight_bytes_max: options.in_flight_bytes_max,
             cache_bytes_max: 0,
-            seal_delay: Duration::from_secs(3600),
+            seal_delay: Duration::from_hours(1),
         });
         Memory { content, pipeline, options }
     }

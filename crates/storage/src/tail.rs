@@ -34,12 +34,11 @@ impl Tail {
     pub(crate) fn push(&mut self, batch: &Arc<Batch>, mut evicted: impl FnMut(Arc<Batch>)) {
         for lane in batch.lanes() {
             let Some((_, last)) = batch.span(lane) else { continue };
-            match self.lanes.iter_mut().find(|tail| tail.lane == lane) {
-                Some(tail) => tail.batches.push_back((last, Arc::clone(batch))),
-                None => {
-                    let batches = VecDeque::from([(last, Arc::clone(batch))]);
-                    self.lanes.push(LaneTail { lane, batches });
-                }
+            if let Some(tail) = self.lanes.iter_mut().find(|tail| tail.lane == lane) {
+                tail.batches.push_back((last, Arc::clone(batch)));
+            } else {
+                let batches = VecDeque::from([(last, Arc::clone(batch))]);
+                self.lanes.push(LaneTail { lane, batches });
             }
         }
         self.held_bytes += batch.capacity_bytes();

@@ -118,7 +118,8 @@ impl Directory {
         self.sync_folder()
     }
 
-    fn sync_folder(&self) -> Result<(), Poison> {
+    /// Makes what was created and renamed certain.
+    pub(crate) fn sync_folder(&self) -> Result<(), Poison> {
         if Defect::SkippedDirectorySync.is_in(&self.options) {
             return Ok(());
         }

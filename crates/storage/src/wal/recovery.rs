@@ -64,6 +64,9 @@ pub(crate) fn open(
     let manifest = read_manifest(&*disk)?;
     let checkpoint = open_checkpoint(&*disk)?;
     let directory = Arc::new(Directory::new(Arc::clone(&disk), options, manifest.clone()));
+    // The manifest that is seen may have outlived a failed sync: nothing is written to a segment
+    // before the list that has it is certain.
+    directory.sync_folder().map_err(|cause| poisoned(&cause))?;
     for entry in &manifest.segments {
         directory.add(open_segment(&*disk, entry)?);
     }
@@ -136,7 +139,10 @@ fn open_segment(disk: &dyn Disk, entry: &manifest::Entry) -> Result<Arc<Segment>
     let name = &entry.name;
     let file = disk.open(name).map_err(failed("opening", name))?;
     let mut sector = [0; SECTOR_BYTES];
-    read_full(&*file, &mut sector, 0).map_err(failed("reading", name))?;
+    let read = read_full(&*file, &mut sector, 0).map_err(failed("reading", name))?;
+    if read < SECTOR_BYTES {
+        return Err(rotten(name, read as u64, "the header of a segment"));
+    }
     let (header, _) = SegmentHeader::decode(&sector).map_err(|fault| match fault {
         HeaderFault::Newer(found) => OpenError::Newer { found, known: manifest::FORMAT_VERSION },
         HeaderFault::Rotten => rotten(name, 0, "the header of a segment"),

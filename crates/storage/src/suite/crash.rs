@@ -1,0 +1,203 @@
+//! Crashes: a log on a simulated disk loses power, is killed, or meets an error at a random moment,
+//! again and again, and is compared with what was told as committed.
+//!
+//! The oracle: what is found after an opening is a prefix of what was appended, whole batches of
+//! one append, no shorter than what was told as committed, with every body as it was.
+
+use std::sync::Arc;
+
+use crate::frame::{LaneId, Seq};
+use crate::sim::{Dice, Fault, SimDisk};
+use crate::store::{Store, Ticket, Urgency};
+use crate::suite::{Failure, Watch, cases, ensure};
+use crate::wal::{Defect, Wal, WalOptions};
+
+/// The seed to be used instead of all others, from `COURANT_SEED`.
+#[must_use]
+pub fn seed_from_environment() -> Option<u64> {
+    std::env::var("COURANT_SEED").ok()?.parse().ok()
+}
+
+/// What happened in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Openings after which everything was compared.
+    pub openings: u64,
+    /// Frames told as committed, all found.
+    pub confirmed: u64,
+    /// Frames found though nobody was told.
+    pub unconfirmed: u64,
+    /// Frames that were lost, and nobody was told that they were kept.
+    pub lost: u64,
+    /// Torn tails that were dropped.
+    pub torn: u64,
+    /// Errors that were injected and ended a log.
+    pub poisoned: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.openings += other.openings;
+        self.confirmed += other.confirmed;
+        self.unconfirmed += other.unconfirmed;
+        self.lost += other.lost;
+        self.torn += other.torn;
+        self.poisoned += other.poisoned;
+    }
+}
+
+/// Small segments, so that a run has many; the rest by the dice.
+pub(super) fn options(dice: &mut Dice, defect: Option<Defect>) -> WalOptions {
+    let segments = [2_048, 4_096, 16_384, 1 << 20];
+    WalOptions {
+        segment_bytes: segments.get(dice.below(4) as usize).copied().unwrap_or(4_096),
+        fill_ahead_bytes: 0,
+        seal_delay_ms: if dice.chance(30) { 1 } else { 60_000 },
+        defect,
+        ..WalOptions::default()
+    }
+}
+
+struct Run {
+    disk: SimDisk,
+    dice: Dice,
+    defect: Option<Defect>,
+    /// Everything appended that may still be found, in order, with the number of its append.
+    appended: Vec<((u16, u64, usize), u64)>,
+    /// So many of them were told as committed.
+    confirmed: usize,
+    next_seq: [u64; 3],
+    appends: u64,
+    counts: Counts,
+}
+
+/// One run: several openings, appends and ends of one folder.
+pub fn run(seed: u64, defect: Option<Defect>) -> Result<Counts, Failure> {
+    let mut run = Run {
+        disk: SimDisk::new(),
+        dice: Dice::new(seed),
+        defect,
+        appended: Vec::new(),
+        confirmed: 0,
+        next_seq: [0; 3],
+        appends: 0,
+        counts: Counts::default(),
+    };
+    let rounds = (0..8).try_for_each(|_| run.round());
+    let failed = |what| Failure { case: format!("crash, seed {seed}"), what };
+    rounds.map_err(failed)?;
+    Ok(run.counts)
+}
+
+impl Run {
+    fn round(&mut self) -> Result<(), String> {
+        // A crash may come while the folder is being opened.
+        if self.dice.chance(15) {
+            self.disk.fail_at(self.dice.below(12) + 1, Fault::PowerLoss);
+            drop(self.open());
+            self.disk.crash(self.dice.roll());
+        }
+        let wal = self.open()?;
+        self.compare(&wal)?;
+        let watch = Watch::new();
+        if self.dice.chance(80) {
+            let fault = Fault::ALL.get(self.dice.below(8) as usize).copied();
+            let fault = fault.unwrap_or(Fault::PowerLoss);
+            self.disk.fail_at(self.dice.below(60) + 1, fault);
+        }
+        let started = wal.start(Arc::clone(&watch) as Arc<_>).is_ok();
+        let before = self.appended.len();
+        if started {
+            self.append_some(&wal, &watch);
+        }
+        self.confirmed = before + watch.committed().0 as usize;
+        watch.breach()?;
+        self.counts.confirmed += watch.committed().0;
+        self.end(wal);
+        self.counts.poisoned += u64::from(watch.poison().is_some());
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<Wal, String> {
+        let options = options(&mut self.dice, self.defect);
+        let (wal, recovered) = Wal::open(self.disk.mount(), options)
+            .map_err(|error| format!("not opened: {error}"))?;
+        self.counts.torn += u64::from(recovered.torn.is_some());
+        ensure!(recovered.rotten_bodies_count == 0, "rot where there is none: {recovered:?}");
+        Ok(wal)
+    }
+
+    /// Compares what is found with what was appended; from then on it counts as confirmed.
+    fn compare(&mut self, wal: &Wal) -> Result<(), String> {
+        let found = cases::scanned(wal)?;
+        let (len, confirmed) = (found.len(), self.confirmed);
+        ensure!(len >= confirmed, "{confirmed} frames were confirmed, {len} are found");
+        let is_prefix = self.appended.len() >= len
+            && self.appended.iter().zip(&found).all(|((appended, _), found)| appended == found);
+        ensure!(is_prefix, "what is found was never appended in this order");
+        if let (Some(last), Some(first_lost)) =
+            (len.checked_sub(1).and_then(|last| self.appended.get(last)), self.appended.get(len))
+        {
+            ensure!(last.1 != first_lost.1, "half of append {} is found", last.1);
+        }
+        for (lane, seq, len) in found {
+            cases::reads(wal, lane, seq, len)?;
+        }
+        if let Some(&((lane, seq, _), _)) = self.appended.get(len) {
+            let read = wal.read(LaneId(lane), Seq(seq), &mut Vec::new());
+            ensure!(read.is_err(), "{lane}/{seq} is lost and can be read");
+        }
+        self.counts.openings += 1;
+        self.counts.unconfirmed += (len - confirmed) as u64;
+        self.counts.lost += (self.appended.len() - len) as u64;
+        self.appended.truncate(len);
+        self.confirmed = len;
+        Ok(())
+    }
+
+    fn append_some(&mut self, wal: &Wal, watch: &Watch) {
+        for _ in 0..self.dice.below(25) {
+            self.appends += 1;
+            let frames: Vec<_> = (0..=self.dice.below(4)).map(|_| self.frame()).collect();
+            let urgency = if self.dice.chance(60) { Urgency::Now } else { Urgency::Soon };
+            let appended = cases::append(wal, urgency, &frames);
+            let ticket = appended.as_ref().copied().unwrap_or(Ticket(0));
+            if appended.is_err() {
+                return;
+            }
+            self.appended.extend(frames.into_iter().map(|frame| (frame, self.appends)));
+            if urgency == Urgency::Now
+                && self.dice.chance(60)
+                && watch.wait_committed(ticket).is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    fn frame(&mut self) -> (u16, u64, usize) {
+        let lane = self.dice.below(3);
+        let step = self.dice.below(3) + 1;
+        let seq = self.next_seq.get_mut(lane as usize).map_or(0, |next| {
+            *next += step;
+            *next
+        });
+        let len = if self.dice.chance(5) { self.dice.below(6_000) } else { self.dice.below(400) };
+        (lane as u16, seq, len as usize)
+    }
+
+    /// Ends the life of a log in one of the ways in which it may.
+    fn end(&mut self, wal: Wal) {
+        let way = self.dice.below(100);
+        if way < 15 && wal.close().is_ok() {
+            self.confirmed = self.appended.len();
+        }
+        if way < 35 {
+            self.disk.kill();
+        } else {
+            self.disk.crash(self.dice.roll());
+        }
+        // Only now: a log that is dropped commits what it can.
+        drop(wal);
+    }
+}
