@@ -214,6 +214,9 @@ fn foreign(address: &str, error: ReplyError) -> anyhow::Error {
 }
 
 fn with_port(address: &str) -> String {
+    if address.is_empty() {
+        return crate::cmd::ADDRESS_DEFAULT.to_owned();
+    }
     let has_port = address.rsplit_once(':').is_some_and(|(host, port)| {
         !port.is_empty()
             && port.bytes().all(|byte| byte.is_ascii_digit())
@@ -246,6 +249,7 @@ mod tests {
     #[test]
     fn an_address_may_leave_out_its_port() {
         for (typed, address) in [
+            ("", "127.0.0.1:7530"),
             ("localhost", "localhost:7530"),
             ("localhost:1", "localhost:1"),
             ("127.0.0.1", "127.0.0.1:7530"),

@@ -33,8 +33,8 @@ Examples:
 
 Exit codes:
   0  every message was confirmed
-  1  refused by the broker, or failed; the reason is on stderr, and with --lines also how many
-     messages were confirmed
+  1  refused by the broker, or failed; the reason is on stderr, and with
+     --lines also how many messages were confirmed
   2  wrong usage";
 
 /// Publish a message, or one for each line of stdin, and wait for the confirms
@@ -171,8 +171,8 @@ struct Counts {
     sent: u64,
     confirmed: u64,
     answered: u64,
-    /// Confirmed, and went nowhere.
-    unheard: u64,
+    /// Confirmed, and kept in no queue: at most live subscribers have seen them.
+    unqueued: u64,
 }
 
 impl Counts {
@@ -181,10 +181,10 @@ impl Counts {
         self.answered = self.sent.min(self.answered + 1);
     }
 
-    fn confirm(&mut self, is_unheard: bool) {
+    fn confirm(&mut self, is_unqueued: bool) {
         self.answer();
         self.confirmed = self.answered.min(self.confirmed + 1);
-        self.unheard += u64::from(is_unheard);
+        self.unqueued += u64::from(is_unqueued);
     }
 
     fn summary(&self) -> String {
@@ -193,11 +193,11 @@ impl Counts {
 
     fn outcome(&self, destination: &Destination) -> String {
         let plural = if self.confirmed == 1 { "" } else { "s" };
-        let unheard = match self.unheard {
+        let unqueued = match self.unqueued {
             0 => String::new(),
-            unheard => format!("; {unheard} reached nobody: {destination} had no subscriber"),
+            unqueued => format!("; {unqueued} went into no queue: {destination} had none bound"),
         };
-        format!("{} message{plural} confirmed{unheard}", self.confirmed)
+        format!("{} message{plural} confirmed{unqueued}", self.confirmed)
     }
 }
 
@@ -322,7 +322,7 @@ mod tests {
     fn parse(words: &[&str]) -> Publish {
         match Cli::try_parse_from(["courant", "pub"].iter().chain(words)).unwrap().command {
             Command::Pub(publish) => publish,
-            Command::Sub(other) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -350,12 +350,12 @@ mod tests {
         let mut counts = Counts { sent: 1, ..Counts::default() };
         counts.confirm(true);
         counts.answer();
-        assert_eq!(counts, Counts { sent: 1, confirmed: 1, answered: 1, unheard: 1 });
+        assert_eq!(counts, Counts { sent: 1, confirmed: 1, answered: 1, unqueued: 1 });
         assert_eq!(counts.summary(), "1 of 1 sent messages were confirmed");
         let topic = Destination::parse("topic:t").unwrap();
         assert_eq!(
             counts.outcome(&topic),
-            "1 message confirmed; 1 reached nobody: topic:t had no subscriber"
+            "1 message confirmed; 1 went into no queue: topic:t had none bound"
         );
     }
 }

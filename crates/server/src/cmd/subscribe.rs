@@ -17,7 +17,7 @@ use clap::Args;
 use courant_wire::Handle;
 use courant_wire::text::{Reply, request};
 use tokio::io::{AsyncWriteExt, Stdin, Stdout};
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::connection::Connection;
 use crate::destination::{Destination, parse_name};
@@ -40,24 +40,27 @@ const FAREWELL_TIME_MAX: Duration = Duration::from_secs(5);
 const SUB_ID: &[u8] = b"sub";
 
 const HELP: &str = "\
-Each message is acked after it was written to stdout and flushed; what was not written goes back to
-its queue at the end. Bodies are printed as they are: with line ends in them, use --json.
+A message is acked after it was written to stdout and flushed; what was not
+written goes back to its queue at the end. To take only some, use --count:
+what is on its way to head(1) counts as written. Bodies are printed as they
+are; where they may hold line ends, use --json.
 
---manual-ack prints MSG_ID, a tab and the body, and acks nothing by itself. Verdicts may come on stdin,
-one a line: MSG_ID or \"ack MSG_ID\", \"nack MSG_ID\" (back to the queue), \"reject MSG_ID\" (never again).
-What has none at the end goes back, so without stdin it is a look at a queue that takes nothing.
+--json prints {\"destination\":..,\"msg_id\":..,\"attempt\":..,\"headers\":{..},
+\"body\":..} and \"properties\":{..} where there are any. A body that is not
+UTF-8 is \"body_base64\" instead; a header given twice is an array; a live
+message has \"msg_id\":null.
 
---json prints {\"destination\":..,\"msg_id\":..,\"attempt\":..,\"headers\":{..},\"body\":..}; a body that is not
-UTF-8 is \"body_base64\" instead, a header given twice is an array, a live message has \"msg_id\":null, and
-\"properties\" holds further fields where there are any.
+--manual-ack takes verdicts from stdin, one a line: MSG_ID or \"ack MSG_ID\",
+\"nack MSG_ID\" (back to the queue), \"reject MSG_ID\" (never again). What has
+none at the end goes back: with no stdin it looks, and takes nothing.
 
 Examples:
   courant sub queue:orders --count 3
-  courant sub topic:events --name billing     messages wait while it is away
-  courant sub topic:events --live             at most once, full speed
+  courant sub topic:events --name billing    messages wait while it is away
+  courant sub topic:events --live            at most once, full speed
 
 Exit codes:
-  0  the count is reached, or ended by SIGINT, SIGTERM or the reader of stdout
+  0  the count is reached, or ended by SIGINT, SIGTERM or a closed pipe
   1  refused by the broker, or failed; the reason is on stderr
   2  wrong usage";
 
@@ -125,7 +128,7 @@ impl Subscribe {
         let run = Run {
             form,
             acks: !self.live && !self.manual_ack,
-            outlives: !self.destination.is_topic(),
+            outlives: !self.destination.is_topic() || self.name.is_some(),
             wanted: self.count.unwrap_or(u64::MAX),
             reason: None,
             destination: self.destination,
@@ -230,7 +233,8 @@ struct Run {
 impl Run {
     async fn drive(mut self, signals: &mut Signals) -> anyhow::Result<()> {
         let mut printer = Printer::Resting(tokio::io::stdout());
-        let mut is_stopped = false;
+        // From the first signal on.
+        let mut patience: Option<Pin<Box<Sleep>>> = None;
         loop {
             self.take_replies()?;
             if printer.is_resting() && !self.page.text.is_empty() {
@@ -259,11 +263,12 @@ impl Run {
                     more?;
                     self.take_verdicts()?;
                 }
-                () = signals.wait() => {
-                    if std::mem::replace(&mut is_stopped, true) {
-                        bail!("interrupted while stdout was blocked");
-                    }
+                () = signals.wait(), if patience.is_none() => {
+                    patience = Some(Box::pin(sleep(FAREWELL_TIME_MAX)));
                     self.begin_the_end(None);
+                }
+                () = expire(&mut patience) => {
+                    bail!("stdout is blocked; what was not written goes back");
                 }
             }
         }
@@ -382,9 +387,21 @@ impl Run {
         }
         match (self.unanswered, self.failures) {
             (0, 0) => Ok(()),
-            (0, failures) => bail!("{failures} settlements failed; those messages come again"),
-            (open, _) => bail!("{open} acks are not confirmed; those messages may come again"),
+            (0, failures) => {
+                bail!("settlements that failed: {failures}; their messages come again")
+            }
+            (open, _) => {
+                bail!("acks that were not confirmed: {open}; their messages may come again")
+            }
         }
+    }
+}
+
+/// Waits for the end of patience; for ever if it was not tried.
+async fn expire(patience: &mut Option<Pin<Box<Sleep>>>) {
+    match patience {
+        Some(sleep) => sleep.await,
+        None => std::future::pending().await,
     }
 }
 
