@@ -536,9 +536,9 @@ mod tests {
             let bytes = disk.bytes("a");
             assert!(bytes[..512].iter().all(|&byte| byte == 1));
             if bytes[512] == 2 {
-                kept += 1
+                kept += 1;
             } else {
-                lost += 1
+                lost += 1;
             }
             assert_eq!(disk.files().len(), disk.mount().list().unwrap().len());
         }

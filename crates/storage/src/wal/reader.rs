@@ -28,8 +28,6 @@ pub(crate) enum Found {
     Bad(&'static str),
 }
 
-const NOT_FOUND: ReadError = ReadError::NotFound;
-
 /// A window that moves over a segment, so that it is read once and in large pieces.
 pub(crate) struct Window<'s> {
     segment: &'s Segment,
@@ -162,6 +160,9 @@ pub(crate) fn verify(bytes: &[u8], header: &BatchHeader, prev: u32) -> Verdict {
 }
 
 /// Appends the body of the frame of `lane` with `seq` to `into`, looking from `from` on.
+///
+/// A damaged place on the way does not hide what stands behind it: the search goes on at the next
+/// batch, and only if it finds nothing there, it was the damaged place that was looked for.
 pub(crate) fn read_body(
     segment: &Segment,
     from: u64,
@@ -169,66 +170,94 @@ pub(crate) fn read_body(
     seq: Seq,
     into: &mut Vec<u8>,
 ) -> Result<(), ReadError> {
-    let mut window = Vec::new();
-    let mut held: Range<u64> = 0..0;
+    let mut walk = BodyWalk { segment, window: Vec::new(), held: 0..0 };
     let mut at = from;
-    let stretch_end = from + u64::from(INDEX_STRETCH_BYTES);
-    while at < stretch_end {
-        let rest = refill(segment, &mut window, &mut held, at, FRAME_HEADER_BYTES)?;
-        if at.is_multiple_of(SECTOR_BYTES as u64) && BatchHeader::is_at(rest) {
-            let rest = refill(segment, &mut window, &mut held, at, BATCH_HEADER_BYTES)?;
-            if BatchHeader::decode(rest, segment.seed).is_none() {
-                return Err(rotten(segment, at));
+    let (mut damaged, mut lost) = (None, false);
+    while at < from + u64::from(INDEX_STRETCH_BYTES) {
+        match walk.step(at, lost)? {
+            Step::Skip { to } => (at, lost) = (to, false),
+            Step::End => break,
+            Step::Damaged => {
+                damaged.get_or_insert(at);
+                lost = true;
+                at = (at + 1).next_multiple_of(SECTOR_BYTES as u64);
             }
-            at += BATCH_HEADER_BYTES as u64;
-            continue;
+            Step::Frame(header) if header.lane == lane && header.seq >= seq => {
+                // Behind a higher seq the log may be in the middle of a write: look no further.
+                if header.seq == seq {
+                    return copy_body(segment, at, &header, into);
+                }
+                break;
+            }
+            Step::Frame(header) => at += header.padded_len() as u64,
+        }
+    }
+    Err(damaged.map_or(ReadError::NotFound, |at| rotten(segment, at)))
+}
+
+/// What stands on the way to a body.
+enum Step {
+    /// Nothing that counts.
+    Skip {
+        to: u64,
+    },
+    /// The end of the log.
+    End,
+    Damaged,
+    /// A frame of the caller's with an intact head.
+    Frame(FrameHeader),
+}
+
+struct BodyWalk<'s> {
+    segment: &'s Segment,
+    window: Vec<u8>,
+    held: Range<u64>,
+}
+
+impl BodyWalk<'_> {
+    /// Looks at one place; when `lost`, only a batch is good enough to go on from.
+    fn step(&mut self, at: u64, lost: bool) -> Result<Step, ReadError> {
+        let starts_sector = at.is_multiple_of(SECTOR_BYTES as u64);
+        let seed = self.segment.seed;
+        let rest = self.bytes(at, FRAME_HEADER_BYTES)?;
+        if starts_sector && BatchHeader::is_at(rest) {
+            let rest = self.bytes(at, BATCH_HEADER_BYTES)?;
+            let intact = BatchHeader::decode(rest, seed).is_some();
+            let to = at + BATCH_HEADER_BYTES as u64;
+            return Ok(if intact { Step::Skip { to } } else { Step::Damaged });
+        }
+        if lost {
+            return Ok(Step::Damaged);
         }
         if rest.first_chunk::<8>().is_none_or(|start| *start == [0; 8]) {
             // Padding: the next batch begins on the next sector, if there is one.
-            if at.is_multiple_of(SECTOR_BYTES as u64) {
-                return Err(NOT_FOUND);
-            }
-            at = at.next_multiple_of(SECTOR_BYTES as u64);
-            continue;
+            let to = at.next_multiple_of(SECTOR_BYTES as u64);
+            return Ok(if starts_sector { Step::End } else { Step::Skip { to } });
         }
-        let header = FrameHeader::decode(rest).ok_or_else(|| rotten(segment, at))?;
+        let Some(header) = FrameHeader::decode(rest) else { return Ok(Step::Damaged) };
         if header.head_len as usize > HEAD_BYTES_MAX || header.body_len as usize > BODY_BYTES_MAX {
-            return Err(rotten(segment, at));
+            return Ok(Step::Damaged);
         }
-        let headed = refill(segment, &mut window, &mut held, at, header.headed_len())?;
-        if !chain::head_is_intact(headed, &header) {
-            return Err(rotten(segment, at));
-        }
-        if header.lane == lane && crate::kind::is_callers(header.kind) && header.seq >= seq {
-            // Behind a higher seq the log may be in the middle of a write: look no further.
-            let found = header.seq == seq;
-            return if found { copy_body(segment, at, &header, into) } else { Err(NOT_FOUND) };
-        }
-        at += header.padded_len() as u64;
+        let headed = self.bytes(at, header.headed_len())?;
+        Ok(match chain::head_is_intact(headed, &header) {
+            false => Step::Damaged,
+            true if crate::kind::is_callers(header.kind) => Step::Frame(header),
+            true => Step::Skip { to: at + header.padded_len() as u64 },
+        })
     }
-    Err(NOT_FOUND)
-}
 
-/// Makes sure that the window holds `len` bytes at `at`, as far as the file has them.
-fn refill<'w>(
-    segment: &Segment,
-    window: &'w mut Vec<u8>,
-    held: &mut Range<u64>,
-    at: u64,
-    len: usize,
-) -> Result<&'w [u8], ReadError> {
-    if at < held.start || at + len as u64 > held.end {
-        window.resize(len.max(READ_BYTES), 0);
-        let read = read_full(&*segment.file, window, at).map_err(|source| ReadError::Io {
-            file: segment.name.to_string(),
-            offset: at,
-            source,
-        })?;
-        window.truncate(read);
-        *held = at..at + read as u64;
+    /// At least `len` bytes at `at`, as far as the file has them.
+    fn bytes(&mut self, at: u64, len: usize) -> Result<&[u8], ReadError> {
+        if at < self.held.start || at + len as u64 > self.held.end {
+            self.window.resize(len.max(READ_BYTES), 0);
+            let read = read_full(&*self.segment.file, &mut self.window, at);
+            let read = read.map_err(|source| unreadable(self.segment, at, source))?;
+            self.window.truncate(read);
+            self.held = at..at + read as u64;
+        }
+        let from = usize::try_from(at - self.held.start).unwrap_or(usize::MAX);
+        Ok(self.window.get(from..).unwrap_or(&[]))
     }
-    let from = usize::try_from(at - held.start).unwrap_or(usize::MAX);
-    Ok(window.get(from..).unwrap_or(&[]))
 }
 
 fn copy_body(
@@ -244,7 +273,7 @@ fn copy_body(
     let outcome = match read_full(&*segment.file, room, at + header.headed_len() as u64) {
         Ok(read) if read == body_len && crate::checksum::crc32c(room) == header.body_crc => Ok(()),
         Ok(_) => Err(rotten(segment, at)),
-        Err(source) => Err(ReadError::Io { file: segment.name.to_string(), offset: at, source }),
+        Err(source) => Err(unreadable(segment, at, source)),
     };
     if outcome.is_err() {
         into.truncate(before);
@@ -254,4 +283,8 @@ fn copy_body(
 
 fn rotten(segment: &Segment, offset: u64) -> ReadError {
     ReadError::Rotten { file: segment.name.to_string(), offset }
+}
+
+fn unreadable(segment: &Segment, offset: u64, source: io::Error) -> ReadError {
+    ReadError::Io { file: segment.name.to_string(), offset, source }
 }
