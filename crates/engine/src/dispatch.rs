@@ -116,9 +116,8 @@ impl Hands<'_> {
             });
             got += 1;
         }
-        if subscription.alarm_ms.is_none() && subscription.open_count > 0 {
-            subscription.alarm_ms = Some(deadline_ms);
-            self.alarms.insert((deadline_ms, id));
+        if got > 0 && subscription.settling == Settling::Manual {
+            subscription.set_alarm(id, deadline_ms, self.alarms);
         }
         if !subscription.has_credit() {
             subscription.has_turn = false;

@@ -34,9 +34,9 @@ pub struct Route {
     /// The exchange they come through.
     pub exchange: ExchangeId,
     /// Durable queues, as they stand in a record.
-    pub durable: Box<[u8]>,
+    pub durable: Arc<[u8]>,
     /// Transient queues.
-    pub transient: Box<[QueueId]>,
+    pub transient: Arc<[QueueId]>,
 }
 
 impl Route {
@@ -205,7 +205,7 @@ impl Engine {
         }
         match *record {
             Record::Published { seq, targets, .. } => {
-                self.floor.next_seq = self.floor.next_seq.max(seq + 1);
+                self.floor.next_seq = self.floor.next_seq.max(seq.saturating_add(1));
                 for target in targets.iter() {
                     self.floor.mark_queue(target);
                 }
@@ -217,22 +217,31 @@ impl Engine {
             }
             Record::Opened { term, block } => {
                 self.floor.leases.begin_term(term);
-                self.floor.next_seq = self.floor.next_seq.max(block * SEQ_BLOCK);
+                self.floor.next_seq = self.floor.next_seq.max(block.saturating_mul(SEQ_BLOCK));
             }
             Record::BlockReserved { .. } | Record::Returned { .. } => {}
-            _ => self.follow_topology(record, effects),
+            _ => self.follow_topology(record, changed > 0, effects),
         }
     }
 
     /// Brings the floor in line with a change of topology that was just applied.
-    fn follow_topology(&mut self, record: &Record<'_>, effects: &mut Effects) {
+    fn follow_topology(&mut self, record: &Record<'_>, has_changed: bool, effects: &mut Effects) {
         self.floor.routing += 1;
         match *record {
+            Record::NamespaceDeclared { name, .. } => {
+                self.floor.pending.namespaces.remove(name);
+            }
+            Record::Bound { exchange, queue, key } | Record::Unbound { exchange, queue, key } => {
+                self.floor.pending.arrived(exchange, queue, key);
+            }
             Record::QueueDeclared { id, namespace, name, options } => {
                 let Ok(name) = Name::new(name.as_bytes()) else { return };
                 let key = (namespace, name.clone());
                 if self.floor.pending.queues.get(&key).is_some_and(|(pending, _)| *pending == id) {
                     self.floor.pending.queues.remove(&key);
+                }
+                if !has_changed {
+                    return;
                 }
                 let queue = FloorQueue::new(id, namespace, name, options);
                 self.floor.queues.insert(id, queue);

@@ -41,17 +41,61 @@ pub(crate) struct Floor {
     pub(crate) routing: u64,
 }
 
+/// From, to, and the key.
+type Binding = (ExchangeId, QueueId, Box<[u8]>);
+
 /// Changes of topology that are in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     pub(crate) queues: BTreeMap<(NamespaceId, Name), (QueueId, QueueOptions)>,
     pub(crate) exchanges: BTreeMap<(NamespaceId, Name), (ExchangeId, ExchangeKind)>,
+    pub(crate) namespaces: BTreeMap<Name, NamespaceId>,
+    /// Bindings that are about to be made (true) or ended, and how many records about each are
+    /// in flight.
+    pub(crate) bindings: BTreeMap<Binding, (bool, u32)>,
     pub(crate) gone_queues: BTreeSet<QueueId>,
     pub(crate) gone_exchanges: BTreeSet<ExchangeId>,
     pub(crate) next_queue: u32,
     pub(crate) next_exchange: u32,
     pub(crate) next_namespace: u32,
     pub(crate) block: u64,
+}
+
+impl Pending {
+    /// Notes that a record about a binding is in flight.
+    pub(crate) fn will_be_bound(
+        &mut self,
+        (exchange, queue, key): (ExchangeId, QueueId, &[u8]),
+        is_bound: bool,
+    ) {
+        let pending = self.bindings.entry((exchange, queue, key.into())).or_default();
+        *pending = (is_bound, pending.1 + 1);
+    }
+
+    /// Whether the last record in flight about a binding makes it; `None` if there is none.
+    pub(crate) fn is_bound(
+        &self,
+        (exchange, queue, key): (ExchangeId, QueueId, &[u8]),
+    ) -> Option<bool> {
+        if self.bindings.is_empty() {
+            return None;
+        }
+        self.bindings.get(&(exchange, queue, key.into())).map(|(is_bound, _)| *is_bound)
+    }
+
+    /// Notes that a record about a binding is in flight no more.
+    pub(crate) fn arrived(&mut self, exchange: ExchangeId, queue: QueueId, key: &[u8]) {
+        if self.bindings.is_empty() {
+            return;
+        }
+        let key = (exchange, queue, key.into());
+        if let Some((_, in_flight)) = self.bindings.get_mut(&key) {
+            *in_flight -= 1;
+            if *in_flight == 0 {
+                self.bindings.remove(&key);
+            }
+        }
+    }
 }
 
 impl Floor {

@@ -2,7 +2,9 @@
 //!
 //! [`Ledger::apply`] is total. It never refuses, never routes, never looks at a clock. A record
 //! for something already gone is a counted no-op, so that the same records always lead to the
-//! same ledger, whatever happened on the floor.
+//! same ledger, whatever happened on the floor. Numbers rise in the log and are never reused, so
+//! a declaration or message with a number that was seen before is such a record too: a prefix
+//! applied twice changes nothing.
 
 use crate::exchange::{Bindings, Exchange};
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
@@ -76,7 +78,10 @@ impl Ledger {
                 1
             }
             Record::Published { seq, size, targets, .. } => {
-                self.last_seq = self.last_seq.max(seq);
+                if seq <= self.last_seq {
+                    return 0;
+                }
+                self.last_seq = seq;
                 let mut reached = 0;
                 for target in targets.iter() {
                     if let Some(queue) = self.queues.get_mut(&target) {
@@ -128,13 +133,17 @@ impl Ledger {
     fn apply_topology(&mut self, record: &Record<'_>) -> bool {
         match *record {
             Record::NamespaceDeclared { id, name } => {
-                self.next_namespace = self.next_namespace.max(id.0 + 1);
+                if !is_new(id.0, &mut self.next_namespace) {
+                    return false;
+                }
                 let Ok(name) = Name::new(name.as_bytes()) else { return false };
-                self.namespaces.entry(id).or_insert_with(|| Namespace::new(name));
+                self.namespaces.insert(id, Namespace::new(name));
                 true
             }
             Record::ExchangeDeclared { id, namespace, name, kind } => {
-                self.next_exchange = self.next_exchange.max(id.0 + 1);
+                if !is_new(id.0, &mut self.next_exchange) {
+                    return false;
+                }
                 let Ok(name) = Name::new(name.as_bytes()) else { return false };
                 let Some(space) = self.namespaces.get_mut(&namespace) else { return false };
                 space.exchanges.insert(name.clone(), id);
@@ -152,7 +161,9 @@ impl Ledger {
                 true
             }
             Record::QueueDeclared { id, namespace, name, options } => {
-                self.next_queue = self.next_queue.max(id.0 + 1);
+                if !is_new(id.0, &mut self.next_queue) {
+                    return false;
+                }
                 let Ok(name) = Name::new(name.as_bytes()) else { return false };
                 let Some(space) = self.namespaces.get_mut(&namespace) else { return false };
                 space.queues.insert(name.clone(), id);
@@ -221,4 +232,13 @@ impl Ledger {
         }
         hasher.finish()
     }
+}
+
+/// Whether a number was not given before; from now on it was.
+fn is_new(number: u32, next: &mut u32) -> bool {
+    let is_new = number >= *next;
+    if is_new {
+        *next = number.saturating_add(1);
+    }
+    is_new
 }

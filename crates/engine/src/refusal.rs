@@ -30,6 +30,7 @@ pub enum Retry {
 macro_rules! catalogue {
     ($($number:literal $variant:ident $name:literal $closes:ident $retry:ident $sentence:literal $todo:literal;)*) => {
         /// Why something was not done.
+        #[allow(clippy::doc_markdown, reason = "the sentences are for clients")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u16)]
         pub enum Refusal { $(#[doc = $sentence] $variant = $number,)* }
@@ -115,6 +116,7 @@ catalogue! {
     605 TooManyExchanges "too-many-exchanges" Nothing Changed "too many exchanges" "delete some";
     606 TooManyBindings "too-many-bindings" Nothing Changed "too many bindings on {}" "remove some";
     607 SlowReader "slow-reader" Connection Later "the connection does not read what it is sent" "read faster, or ask for less credit";
+    608 MemoryFull "memory-full" Nothing Later "transient messages fill the memory they may use" "consume some, or publish to durable queues";
     700 LogPoisoned "log-poisoned" Nothing Later "the log cannot be written any more: nothing is confirmed" "look at the server's log, mend the disk, start again";
     701 Closing "closing" Connection Later "the broker is shutting down" "connect again later";
     702 BodyUnreadable "body-unreadable" Nothing Never "the message {} cannot be read from the log" "run courant check on the data folder";

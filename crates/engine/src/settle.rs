@@ -5,7 +5,9 @@ use crate::delivery::{Cause, Handle, Lease, Outcome, Selector, Verdict, outcome}
 use crate::effect::{Delivery, Effects};
 use crate::engine::Engine;
 use crate::floor::{Floor, SessionId};
-use crate::limits::{CREDIT_MAX, STEP_MESSAGES_MAX, SUBSCRIPTIONS_MAX, VISIBILITY_MS_MAX};
+use crate::limits::{
+    CREDIT_MAX, STEP_MESSAGES_MAX, SUBSCRIPTIONS_MAX, VISIBILITY_MS_MAX, VISIBILITY_MS_MIN,
+};
 use crate::name::QueueId;
 use crate::queue::leases::{Open, OpenList};
 use crate::record::{Record, SeqRange};
@@ -133,6 +135,10 @@ impl Engine {
         now_ms: u64,
         effects: &mut Effects,
     ) -> Result<Delivery, Refusal> {
+        let in_range = VISIBILITY_MS_MIN..=VISIBILITY_MS_MAX;
+        if visibility_ms.is_some_and(|ms| !in_range.contains(&ms)) {
+            return Err(Refusal::BadPolicy);
+        }
         let id = self.claims_of(session, queue)?;
         let Self { ledger, floor } = self;
         let there = floor.queues.get_mut(&queue).ok_or(Refusal::NoSuchQueue)?;
@@ -146,16 +152,12 @@ impl Engine {
         let taken = there.take(ledger.queues.get(&queue)).ok_or(Refusal::NothingWaiting)?;
         let mut lease = Lease::NONE;
         if settling == Settling::Manual {
-            let deadline_ms = now_ms + visibility_ms.unwrap_or(there.options.visibility_ms);
+            let deadline_ms =
+                now_ms.saturating_add(visibility_ms.unwrap_or(there.options.visibility_ms));
             lease = floor.leases.open(&mut held.open, taken, (queue, id), deadline_ms);
             held.open_count += 1;
             there.leased += 1;
-            if held.alarm_ms.is_none_or(|alarm| alarm > deadline_ms) {
-                if let Some(alarm) = held.alarm_ms.replace(deadline_ms) {
-                    floor.alarms.remove(&(alarm, id));
-                }
-                floor.alarms.insert((deadline_ms, id));
-            }
+            held.set_alarm(id, deadline_ms, &mut floor.alarms);
         } else if taken.durable {
             there.settle(taken.position, taken.seq, Cause::Acked);
             note_settles(there, &mut floor.with_settles);
@@ -173,6 +175,9 @@ impl Engine {
         let who = self.floor.sessions.get_mut(session.0).ok_or(Refusal::Closing)?;
         let there = self.floor.queues.get(&queue).ok_or(Refusal::NoSuchQueue)?;
         who.allow(Operation::Consume, there.name.as_str())?;
+        if there.owner.is_some_and(|owner| owner != session.0) {
+            return Err(Refusal::NotAllowed);
+        }
         if let Some(id) = who.claims {
             return Ok(id);
         }
@@ -210,8 +215,8 @@ impl Engine {
         match selector {
             Selector::One(handle) => {
                 let id = self.holder(session, handle)?;
-                self.settle_one(id, handle.lease, verdict, now_ms, effects);
-                Ok(1)
+                let is_there = self.settle_one(id, handle.lease, verdict, now_ms, effects);
+                if is_there { Ok(1) } else { Err(Refusal::NotOpen) }
             }
             Selector::Message(seq) => {
                 let handle = self.only_open(session, seq)?;
@@ -226,13 +231,17 @@ impl Engine {
                 for open in self.floor.leases.iter(list) {
                     leases.push(open.lease);
                     if open.lease == handle.lease {
+                        if !self.floor.queues.contains_key(&open.queue) {
+                            return Err(Refusal::NotOpen);
+                        }
                         break;
                     }
                 }
-                for lease in &leases {
-                    self.settle_one(id, *lease, verdict, now_ms, effects);
+                let mut settled = 0;
+                for lease in leases {
+                    settled += u32::from(self.settle_one(id, lease, verdict, now_ms, effects));
                 }
-                Ok(u32::try_from(leases.len()).unwrap_or(u32::MAX))
+                Ok(settled)
             }
         }
     }
@@ -254,7 +263,7 @@ impl Engine {
         for id in &who.subscriptions {
             let Some(subscription) = self.floor.subscriptions.get(id.0) else { continue };
             for open in self.floor.leases.iter(subscription.open) {
-                if open.taken.seq == seq {
+                if open.taken.seq == seq && self.floor.queues.contains_key(&open.queue) {
                     if found.is_some() {
                         return Err(Refusal::Ambiguous);
                     }
@@ -265,6 +274,8 @@ impl Engine {
         found.ok_or(Refusal::NotOpen)
     }
 
+    /// Closes or extends one delivery. Says whether its queue was still there: what a session
+    /// claimed, or holds of an ended subscription, may outlive that.
     fn settle_one(
         &mut self,
         id: SubscriptionId,
@@ -272,37 +283,35 @@ impl Engine {
         verdict: Verdict,
         now_ms: u64,
         effects: &mut Effects,
-    ) {
+    ) -> bool {
         let floor = &mut self.floor;
-        let Some(subscription) = floor.subscriptions.get_mut(id.0) else { return };
+        let Some(subscription) = floor.subscriptions.get_mut(id.0) else { return false };
         if let Verdict::Extend(ms) = verdict {
             let deadline_ms = now_ms.saturating_add(ms);
             floor.leases.extend(lease, deadline_ms);
-            if subscription.alarm_ms.is_none_or(|alarm| alarm > deadline_ms) {
-                if let Some(alarm) = subscription.alarm_ms.replace(deadline_ms) {
-                    floor.alarms.remove(&(alarm, id));
-                }
-                floor.alarms.insert((deadline_ms, id));
-            }
-            return;
+            subscription.set_alarm(id, deadline_ms, &mut floor.alarms);
+            let queue = floor.leases.at(lease).map(|open| open.queue);
+            return queue.is_some_and(|queue| floor.queues.contains_key(&queue));
         }
-        let Some(open) = floor.leases.close(&mut subscription.open, lease) else { return };
+        let Some(open) = floor.leases.close(&mut subscription.open, lease) else { return false };
         subscription.open_count -= 1;
         let is_done = subscription.is_ended && subscription.open_count == 0;
         let wants_turn = !subscription.has_turn;
         let session = SessionId(subscription.session);
-        self.finish(&open, outcome(verdict), effects);
+        let is_there = self.finish(&open, outcome(verdict), effects);
         if is_done {
             self.forget_subscription(session, id);
         } else if wants_turn {
             self.floor.offer_turn(id);
         }
+        is_there
     }
 
-    /// Does to the message of a closed delivery what its outcome says.
-    fn finish(&mut self, open: &Open, outcome: Outcome, effects: &mut Effects) {
+    /// Does to the message of a closed delivery what its outcome says; nothing, and `false`, if
+    /// its queue is gone.
+    fn finish(&mut self, open: &Open, outcome: Outcome, effects: &mut Effects) -> bool {
         let floor = &mut self.floor;
-        let Some(queue) = floor.queues.get_mut(&open.queue) else { return };
+        let Some(queue) = floor.queues.get_mut(&open.queue) else { return false };
         queue.leased = queue.leased.saturating_sub(1);
         let mut taken = open.taken;
         match outcome {
@@ -324,6 +333,7 @@ impl Engine {
             }
             Outcome::Leased => {}
         }
+        true
     }
 
     /// Gives back everything a session holds and ends it, in steps. Says whether there is more.
@@ -439,7 +449,10 @@ impl Engine {
                         }
                         last = Some(position.0 + 1);
                     }
-                    write(number(), &Record::Settled { queue: id, cause: part[0].2, ranges: &ranges });
+                    write(
+                        number(),
+                        &Record::Settled { queue: id, cause: part[0].2, ranges: &ranges },
+                    );
                 }
             }
             queue.settling.clear();

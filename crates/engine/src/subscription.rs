@@ -4,6 +4,7 @@ use crate::limits::{CREDIT_DEFAULT, CREDIT_MAX};
 use crate::name::QueueId;
 use crate::queue::leases::OpenList;
 use crate::slab::Key;
+use std::collections::BTreeSet;
 
 /// Names a subscription within its shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +67,21 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
+    /// Sees to it that the floor looks at the deadlines no later than that.
+    pub(crate) fn set_alarm(
+        &mut self,
+        id: SubscriptionId,
+        deadline_ms: u64,
+        alarms: &mut BTreeSet<(u64, SubscriptionId)>,
+    ) {
+        if self.alarm_ms.is_none_or(|alarm| alarm > deadline_ms) {
+            if let Some(alarm) = self.alarm_ms.replace(deadline_ms) {
+                alarms.remove(&(alarm, id));
+            }
+            alarms.insert((deadline_ms, id));
+        }
+    }
+
     pub(crate) fn has_credit(&self) -> bool {
         !self.is_ended
             && (self.settling == Settling::Auto && self.credit > 0 || self.open_count < self.credit)

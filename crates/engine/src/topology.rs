@@ -8,7 +8,7 @@ use crate::access::Operation;
 use crate::delivery::Cause;
 use crate::effect::{Cancelled, Effects};
 use crate::engine::Engine;
-use crate::exchange::ExchangeKind;
+use crate::exchange::{Bindings, ExchangeKind};
 use crate::floor::SessionId;
 use crate::limits::{BINDINGS_MAX, EXCHANGES_MAX, NAME_BYTES_MAX, QUEUES_MAX};
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
@@ -92,7 +92,7 @@ impl Engine {
             }
         }
         match request {
-            Topology::DeclareNamespace(name) => Ok(self.declare_namespace(name)),
+            Topology::DeclareNamespace(name) => self.declare_namespace(name),
             Topology::DeclareExchange(name, kind) => self.declare_exchange(namespace, name, kind),
             Topology::DeleteExchange(name) => {
                 let id = self.find_exchange(namespace, name).ok_or(Refusal::NoSuchExchange)?;
@@ -111,14 +111,19 @@ impl Engine {
         }
     }
 
-    fn declare_namespace<'a>(&mut self, name: &'a str) -> Admission<'a> {
+    fn declare_namespace<'a>(&mut self, name: &'a str) -> Result<Admission<'a>, Refusal> {
         if self.ledger.namespaces.values().any(|space| space.name.as_str() == name) {
-            return Admission::Done;
+            return Ok(Admission::Done);
         }
         let pending = &mut self.floor.pending;
+        if pending.namespaces.contains_key(name) {
+            return Ok(Admission::Pending);
+        }
         let id = pending.next_namespace.max(self.ledger.next_namespace);
         pending.next_namespace = id + 1;
-        Admission::Log(Record::NamespaceDeclared { id: NamespaceId(id), name })
+        let id = NamespaceId(id);
+        pending.namespaces.insert(valid(name)?, id);
+        Ok(Admission::Log(Record::NamespaceDeclared { id, name }))
     }
 
     fn declare_exchange<'a>(
@@ -320,13 +325,19 @@ impl Engine {
             return Err(Refusal::BadName);
         }
         let there = self.ledger.exchanges.get(&exchange).ok_or(Refusal::NoSuchExchange)?;
-        if there.bindings.len() >= BINDINGS_MAX {
+        let binding = (exchange, queue, key);
+        match self.floor.pending.is_bound(binding) {
+            Some(true) => return Ok(Admission::Pending),
+            None if there.bindings.has(key, queue) => return Ok(Admission::Done),
+            _ => {}
+        }
+        let transient = self.floor.transient_bindings.get(&exchange).map_or(0, Bindings::len);
+        let in_flight = self.floor.pending.bindings.len();
+        if there.bindings.len() + transient + in_flight >= BINDINGS_MAX {
             return Err(Refusal::TooManyBindings);
         }
         if queue.is_durable() {
-            if there.bindings.has(key, queue) {
-                return Ok(Admission::Done);
-            }
+            self.floor.pending.will_be_bound(binding, true);
             return Ok(Admission::Log(Record::Bound { exchange, queue, key }));
         }
         self.floor.transient_bindings.entry(exchange).or_default().bind(key, queue);
@@ -345,9 +356,12 @@ impl Engine {
         let queue = self.find_queue(namespace, queue).ok_or(Refusal::NoSuchQueue)?;
         if queue.is_durable() {
             let there = self.ledger.exchanges.get(&exchange).ok_or(Refusal::NoSuchExchange)?;
-            if !there.bindings.has(key, queue) {
+            let binding = (exchange, queue, key);
+            let pending = self.floor.pending.is_bound(binding);
+            if !pending.unwrap_or_else(|| there.bindings.has(key, queue)) {
                 return Err(Refusal::NoSuchBinding);
             }
+            self.floor.pending.will_be_bound(binding, false);
             return Ok(Admission::Log(Record::Unbound { exchange, queue, key }));
         }
         let bindings = self.floor.transient_bindings.get_mut(&exchange);

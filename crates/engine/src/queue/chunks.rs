@@ -5,7 +5,9 @@
 //! bits; a chunk without a living entry is dropped whole. A [`Position`] counts entries since the
 //! queue began and stays valid while chunks before it are dropped.
 //!
-//! Invariants: sequence numbers rise strictly; `alive` and `bytes` are the sums over the bits.
+//! Invariants: `alive` and `bytes` are the sums over the bits; in a ledger, sequence numbers rise
+//! strictly, and only there [`Chunks::at_or_after`] is asked. The transient copies of a durable
+//! message arrive at its commit, behind younger ones: they keep the order of arrival.
 
 use crate::limits::CHUNK_ENTRIES;
 use std::collections::VecDeque;
@@ -101,12 +103,11 @@ impl Chunks {
         Position(chunks_before * CHUNK_ENTRIES as u64 + last as u64)
     }
 
-    /// Appends a living message. `seq` is above all before it.
+    /// Appends a living message.
     pub fn push(&mut self, seq: u64, size: u32) {
         let delta = match self.places.back() {
             Some(Place { base, chunk: Some(chunk) }) if chunk.deltas.len() < CHUNK_ENTRIES => {
-                debug_assert!(seq > *base);
-                u32::try_from(seq - base).ok()
+                seq.checked_sub(*base).and_then(|delta| u32::try_from(delta).ok())
             }
             _ => None,
         };
@@ -202,7 +203,7 @@ impl Chunks {
         }
     }
 
-    /// The first living message with at least that number.
+    /// The first living message with at least that number, where numbers rise.
     pub fn at_or_after(&self, seq: u64) -> Option<Entry> {
         let slot = self.places.partition_point(|place| place.base <= seq).saturating_sub(1);
         let place = self.places.get(slot)?;

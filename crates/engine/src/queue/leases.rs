@@ -94,6 +94,12 @@ impl Leases {
         (open.is_live && open.lease == lease && open.taken.seq == seq).then_some(open)
     }
 
+    /// The open delivery with that lease.
+    pub(crate) fn at(&self, lease: Lease) -> Option<&Open> {
+        let open = self.slots.get(lease.slot() as usize)?;
+        (open.is_live && open.lease == lease).then_some(open)
+    }
+
     /// Gives the delivery a later deadline.
     pub(crate) fn extend(&mut self, lease: Lease, deadline_ms: u64) {
         if let Some(open) = self.slots.get_mut(lease.slot() as usize)

@@ -44,7 +44,8 @@ pub struct QueueCounts {
     pub ready: u64,
     /// Messages that are handed over and not settled.
     pub leased: u64,
-    /// Bytes of properties and bodies, ready and leased.
+    /// Bytes of properties and bodies of all that is ready, leased, or settled without that being
+    /// committed yet.
     pub bytes: u64,
     /// Subscriptions.
     pub subscriptions: u32,

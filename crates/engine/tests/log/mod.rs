@@ -1,0 +1,80 @@
+//! Records that own what they name, so that a test can keep a log and replay it.
+
+use courant_engine::record::{SeqRange, Targets};
+use courant_engine::{Cause, ExchangeId, ExchangeKind, NamespaceId, QueueId, QueueOptions, Record};
+
+/// One [`Record`] with its own memory.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Fact {
+    Opened { term: u64, block: u64 },
+    BlockReserved { block: u64 },
+    NamespaceDeclared { id: NamespaceId, name: String },
+    ExchangeDeclared { id: ExchangeId, namespace: NamespaceId, name: String, kind: ExchangeKind },
+    ExchangeDeleted { id: ExchangeId },
+    QueueDeclared { id: QueueId, namespace: NamespaceId, name: String, options: QueueOptions },
+    QueueDeleted { id: QueueId },
+    Bound { exchange: ExchangeId, queue: QueueId, key: Vec<u8> },
+    Unbound { exchange: ExchangeId, queue: QueueId, key: Vec<u8> },
+    Published { seq: u64, size: u32, exchange: ExchangeId, targets: Vec<u8> },
+    Settled { queue: QueueId, cause: Cause, ranges: Vec<SeqRange> },
+    Returned { queue: QueueId, attempts: Vec<(u64, u16)> },
+}
+
+impl Fact {
+    pub(crate) fn of(record: &Record<'_>) -> Self {
+        match *record {
+            Record::Opened { term, block } => Self::Opened { term, block },
+            Record::BlockReserved { block } => Self::BlockReserved { block },
+            Record::NamespaceDeclared { id, name } => {
+                Self::NamespaceDeclared { id, name: name.to_owned() }
+            }
+            Record::ExchangeDeclared { id, namespace, name, kind } => {
+                Self::ExchangeDeclared { id, namespace, name: name.to_owned(), kind }
+            }
+            Record::ExchangeDeleted { id } => Self::ExchangeDeleted { id },
+            Record::QueueDeclared { id, namespace, name, options } => {
+                Self::QueueDeclared { id, namespace, name: name.to_owned(), options }
+            }
+            Record::QueueDeleted { id } => Self::QueueDeleted { id },
+            Record::Bound { exchange, queue, key } => {
+                Self::Bound { exchange, queue, key: key.to_vec() }
+            }
+            Record::Unbound { exchange, queue, key } => {
+                Self::Unbound { exchange, queue, key: key.to_vec() }
+            }
+            Record::Published { seq, size, exchange, targets } => {
+                Self::Published { seq, size, exchange, targets: targets.as_bytes().to_vec() }
+            }
+            Record::Settled { queue, cause, ranges } => {
+                Self::Settled { queue, cause, ranges: ranges.to_vec() }
+            }
+            Record::Returned { queue, attempts } => {
+                Self::Returned { queue, attempts: attempts.to_vec() }
+            }
+        }
+    }
+
+    pub(crate) fn record(&self) -> Record<'_> {
+        match *self {
+            Self::Opened { term, block } => Record::Opened { term, block },
+            Self::BlockReserved { block } => Record::BlockReserved { block },
+            Self::NamespaceDeclared { id, ref name } => Record::NamespaceDeclared { id, name },
+            Self::ExchangeDeclared { id, namespace, ref name, kind } => {
+                Record::ExchangeDeclared { id, namespace, name, kind }
+            }
+            Self::ExchangeDeleted { id } => Record::ExchangeDeleted { id },
+            Self::QueueDeclared { id, namespace, ref name, options } => {
+                Record::QueueDeclared { id, namespace, name, options }
+            }
+            Self::QueueDeleted { id } => Record::QueueDeleted { id },
+            Self::Bound { exchange, queue, ref key } => Record::Bound { exchange, queue, key },
+            Self::Unbound { exchange, queue, ref key } => Record::Unbound { exchange, queue, key },
+            Self::Published { seq, size, exchange, ref targets } => {
+                let targets = Targets::new(targets).expect("whole queue numbers");
+                Record::Published { seq, size, exchange, targets }
+            }
+            Self::Settled { queue, cause, ref ranges } => Record::Settled { queue, cause, ranges },
+            Self::Returned { queue, ref attempts } => Record::Returned { queue, attempts },
+        }
+    }
+}

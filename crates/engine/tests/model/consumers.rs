@@ -1,0 +1,365 @@
+//! Subscriptions, handing over, settling, deadlines and the end of sessions, each against what
+//! the model allows.
+
+use crate::op::{Op, Pick, Say, Select};
+use crate::oracle::{Holder, Open, Subscription};
+use crate::rig::Rig;
+use courant_engine::limits::{CREDIT_MAX, STEP_MESSAGES_MAX};
+use courant_engine::{
+    Cause, Delivery, Handle, Lease, Refusal, Selector, SessionId, Settling, SubscribeOptions,
+    SubscriptionId, Verdict,
+};
+
+impl Rig {
+    pub(crate) fn consume(&mut self, op: &Op) {
+        let (Op::Subscribe { session, .. }
+        | Op::Unsubscribe { session, .. }
+        | Op::Credit { session, .. }
+        | Op::Stall { session, .. }
+        | Op::Settle { session, .. }
+        | Op::Claim { session, .. }
+        | Op::SessionQueue { session, .. }
+        | Op::CloseSessionQueue { session }) = *op
+        else {
+            unreachable!("not about consuming")
+        };
+        let Some(session) = self.session(session) else { return };
+        match *op {
+            Op::Subscribe { queue, credit, auto, visibility, .. } => {
+                self.subscribe(session, queue, credit, auto, visibility);
+            }
+            Op::Unsubscribe { which, foreign, .. } => self.unsubscribe(session, which, foreign),
+            Op::Credit { which, more, .. } => self.add_credit(session, which, u32::from(more)),
+            Op::Stall { is_stalled, .. } => {
+                self.engine.set_stalled(session, is_stalled);
+                self.oracle.sessions.get_mut(&session).expect("it is there").is_stalled =
+                    is_stalled;
+            }
+            Op::Settle { which, pick, select, say, .. } => {
+                self.settle(session, usize::from(which), pick, select, say);
+            }
+            Op::Claim { queue, auto, visibility, .. } => {
+                self.claim(session, queue, auto, visibility);
+            }
+            Op::SessionQueue { exchange, key, credit, .. } => {
+                self.open_session_queue(session, exchange, key);
+                self.subscribe(session, u8::MAX, u16::from(credit), false, None);
+            }
+            _ => {
+                let owned = &mut self.oracle.sessions.get_mut(&session).expect("there").owned;
+                if !owned.is_empty() {
+                    let id = owned.swap_remove(0);
+                    self.engine.close_session_queue(session, id, &mut self.effects);
+                    self.oracle.remove_queue(id);
+                }
+            }
+        }
+    }
+
+    /// Subscribes to one of all queues; `u8::MAX` means the session's own newest.
+    fn subscribe(
+        &mut self,
+        session: SessionId,
+        queue: u8,
+        credit: u16,
+        auto: bool,
+        visibility: Option<u16>,
+    ) {
+        let all: Vec<_> = self.oracle.queues.keys().copied().collect();
+        let own = self.oracle.sessions[&session].owned.last().copied();
+        let own = own.filter(|id| self.oracle.queues.contains_key(id));
+        let id = match queue {
+            u8::MAX => own,
+            _ => all.get(usize::from(queue) % all.len().max(1)).copied(),
+        };
+        let Some(id) = id else { return };
+        let there = &self.oracle.queues[&id];
+        let settling = if auto { Settling::Auto } else { Settling::Manual };
+        let visibility_ms = visibility.map(u64::from);
+        let options = SubscribeOptions { credit: u32::from(credit), settling, visibility_ms };
+        let is_foreign = there.owner.is_some_and(|owner| owner != session);
+        match self.engine.subscribe(session, id, options) {
+            Ok(new) => {
+                assert!(!is_foreign, "somebody else's queue");
+                let visibility_ms = visibility_ms.unwrap_or(there.options.visibility_ms);
+                let held = Subscription {
+                    session,
+                    queue: id,
+                    credit: options.credit,
+                    auto,
+                    visibility_ms,
+                    open: 0,
+                    is_ended: false,
+                };
+                assert!(self.oracle.subscriptions.insert(new, held).is_none());
+                let holders = &mut self.oracle.sessions.get_mut(&session).expect("there").holders;
+                holders.push(Holder::Subscription(new));
+            }
+            Err(refusal) => {
+                assert!(is_foreign, "{refusal}");
+                assert_eq!(refusal, Refusal::NotAllowed);
+            }
+        }
+    }
+
+    fn some_subscription(&self, session: Option<SessionId>, which: u8) -> Option<SubscriptionId> {
+        let all = self.oracle.subscriptions.iter();
+        let mine: Vec<_> = all
+            .filter(|(_, held)| session.is_none_or(|session| held.session == session))
+            .map(|(id, _)| *id)
+            .collect();
+        mine.get(usize::from(which) % mine.len().max(1)).copied()
+    }
+
+    fn unsubscribe(&mut self, session: SessionId, which: u8, foreign: bool) {
+        let among = if foreign { None } else { Some(session) };
+        let Some(id) = self.some_subscription(among, which) else { return };
+        let got = self.engine.unsubscribe(session, id);
+        let held = self.oracle.subscriptions.get_mut(&id).expect("just found");
+        if held.session != session || held.is_ended {
+            assert_eq!(got, Err(Refusal::NoSuchSubscription));
+            return;
+        }
+        assert_eq!(got, Ok(()));
+        held.is_ended = true;
+        if held.open == 0 {
+            self.oracle.forget(session, Holder::Subscription(id));
+        }
+    }
+
+    fn add_credit(&mut self, session: SessionId, which: u8, more: u32) {
+        let Some(id) = self.some_subscription(Some(session), which) else { return };
+        let got = self.engine.add_credit(session, id, more);
+        let held = self.oracle.subscriptions.get_mut(&id).expect("just found");
+        if held.is_ended {
+            assert_eq!(got, Err(Refusal::NoSuchSubscription));
+        } else {
+            assert_eq!(got, Ok(()));
+            held.credit = (held.credit + more).min(CREDIT_MAX);
+        }
+    }
+
+    /// One step of handing over; says whether the engine has more to do.
+    pub(crate) fn dispatch(&mut self) -> bool {
+        let has_more = self.engine.dispatch(self.now_ms, &mut self.effects);
+        let runs = std::mem::take(&mut self.effects.runs);
+        let deliveries = std::mem::take(&mut self.effects.deliveries);
+        assert!(deliveries.len() <= STEP_MESSAGES_MAX, "a step is bounded");
+        let mut next = 0;
+        for run in &runs {
+            assert_eq!(run.start, next, "runs follow each other");
+            next = run.end;
+            let held = &self.oracle.subscriptions[&run.subscription];
+            assert!(!held.is_ended, "an ended subscription gets nothing");
+            assert_eq!((held.session, held.queue), (SessionId(run.session), run.queue));
+            assert!(!self.oracle.sessions[&held.session].is_stalled, "a stalled session");
+            for delivery in &deliveries[run.start as usize..run.end as usize] {
+                self.deliver(run.subscription, delivery);
+            }
+        }
+        assert_eq!(next as usize, deliveries.len());
+        self.count("deliveries", deliveries.len() as u64);
+        if !has_more {
+            self.check_nobody_waits();
+        }
+        self.check_effects();
+        has_more
+    }
+
+    fn deliver(&mut self, id: SubscriptionId, delivery: &Delivery) {
+        let held = &self.oracle.subscriptions[&id];
+        let (session, queue, auto) = (held.session, held.queue, held.auto);
+        let deadline_ms = self.now_ms + held.visibility_ms;
+        assert!(held.credit > 0 && (auto || held.open < held.credit), "{id:?} has no credit");
+        self.hand_over(session, (queue, auto, deadline_ms), Holder::Subscription(id), delivery);
+    }
+
+    /// What every handing-over obeys, by turn or by claim.
+    fn hand_over(
+        &mut self,
+        session: SessionId,
+        (queue, auto, deadline_ms): (courant_engine::QueueId, bool, u64),
+        holder: Holder,
+        delivery: &Delivery,
+    ) {
+        let (seq, message) = self.oracle.take(queue, auto).expect("something was ready");
+        let told = (delivery.seq, delivery.size, delivery.attempt, delivery.durable);
+        let expected = (seq, message.size, message.attempts + 1, message.durable);
+        assert_eq!(told, expected, "(number, size, attempt, durable) from {queue:?}");
+        if auto {
+            assert_eq!(delivery.lease, Lease::NONE);
+            return;
+        }
+        assert!(self.leases.insert(delivery.lease.0), "{:?} twice", delivery.lease);
+        let handle = Handle { seq, lease: delivery.lease };
+        self.oracle.open(Open { handle, session, holder, queue, deadline_ms });
+    }
+
+    fn check_nobody_waits(&self) {
+        for (id, held) in &self.oracle.subscriptions {
+            let can_take = !held.is_ended
+                && held.credit > 0
+                && (held.auto || held.open < held.credit)
+                && !self.oracle.sessions[&held.session].is_stalled;
+            if can_take {
+                let next = self.oracle.queues[&held.queue].next();
+                assert_eq!(next, None, "{id:?} could take it and was not served");
+            }
+        }
+    }
+
+    fn claim(&mut self, session: SessionId, queue: u8, auto: bool, visibility: Option<u16>) {
+        let all: Vec<_> = self.oracle.queues.keys().copied().collect();
+        let Some(id) = all.get(usize::from(queue) % all.len().max(1)).copied() else { return };
+        let there = &self.oracle.queues[&id];
+        let is_foreign = there.owner.is_some_and(|owner| owner != session);
+        let next = there.next();
+        let visibility_ms = visibility.map(u64::from);
+        let deadline_ms = self.now_ms + visibility_ms.unwrap_or(there.options.visibility_ms);
+        let settling = if auto { Settling::Auto } else { Settling::Manual };
+        let how = (settling, visibility_ms);
+        let got = self.engine.claim(session, id, how, self.now_ms, &mut self.effects);
+        if !is_foreign {
+            let holders = &mut self.oracle.sessions.get_mut(&session).expect("there").holders;
+            if !holders.contains(&Holder::Claims) {
+                holders.push(Holder::Claims);
+            }
+        }
+        match got {
+            Ok(delivery) => {
+                assert!(!is_foreign, "somebody else's queue");
+                self.hand_over(session, (id, auto, deadline_ms), Holder::Claims, &delivery);
+                self.count("claims", 1);
+            }
+            Err(Refusal::NothingWaiting) => assert!(!is_foreign && next.is_none()),
+            Err(refusal) => assert!(is_foreign && refusal == Refusal::NotAllowed, "{refusal}"),
+        }
+    }
+
+    fn pick_handle(&self, session: SessionId, which: usize, pick: Pick) -> Option<Handle> {
+        let open = &self.oracle.open;
+        let from = |handles: Vec<Handle>| handles.get(which % handles.len().max(1)).copied();
+        match pick {
+            Pick::Own => {
+                from(open.iter().filter(|o| o.session == session).map(|o| o.handle).collect())
+            }
+            Pick::Any => from(open.iter().map(|open| open.handle).collect()),
+            Pick::Stale => from(self.oracle.stale.clone()),
+            Pick::Forged => {
+                let handle = open.get(which % open.len().max(1))?.handle;
+                if which.is_multiple_of(2) {
+                    Some(Handle { seq: handle.seq + 1, ..handle })
+                } else {
+                    Some(Handle { lease: Lease(handle.lease.0 ^ (1 << (which % 64))), ..handle })
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, session: SessionId, which: usize, pick: Pick, select: Select, say: Say) {
+        let open = &self.oracle.open;
+        let session = match pick {
+            Pick::Own if !open.is_empty() => open[which % open.len()].session,
+            _ => session,
+        };
+        let Some(handle) = self.pick_handle(session, which, pick) else { return };
+        let selector = match select {
+            Select::One => Selector::One(handle),
+            Select::UpTo => Selector::UpTo(handle),
+            Select::Message => Selector::Message(handle.seq),
+        };
+        let verdict = match say {
+            Say::Ack => Verdict::Ack,
+            Say::Nack => Verdict::Nack,
+            Say::Reject => Verdict::Reject,
+            Say::Extend(ms) => Verdict::Extend(u64::from(ms)),
+        };
+        let now = self.now_ms;
+        let got = self.engine.settle(session, selector, verdict, now, &mut self.effects);
+        let about = self.expect_about(session, selector);
+        let count = about.as_ref().map(|open| {
+            let about = open.iter().filter(|open| self.oracle.is_about_something(open));
+            u32::try_from(about.count()).expect("few")
+        });
+        assert_eq!(got, count.map_err(|refusal| *refusal), "{selector:?} {verdict:?}");
+        self.count(if got.is_ok() { "settles" } else { "settles refused" }, 1);
+        self.count("deliveries settled or extended", u64::from(got.unwrap_or(0)));
+        for open in about.unwrap_or_default() {
+            match say {
+                Say::Ack => self.oracle.close(open.handle, Some(Cause::Acked)),
+                Say::Reject => self.oracle.close(open.handle, Some(Cause::Rejected)),
+                Say::Nack => self.oracle.close(open.handle, None),
+                Say::Extend(ms) => {
+                    let all = &mut self.oracle.open;
+                    let held = all.iter_mut().find(|o| o.handle == open.handle).expect("open");
+                    held.deadline_ms = now + u64::from(ms);
+                }
+            }
+        }
+    }
+
+    /// The open deliveries that a selector is about.
+    fn expect_about(&self, session: SessionId, selector: Selector) -> Result<Vec<Open>, Refusal> {
+        let all = &self.oracle.open;
+        let handle = match selector {
+            Selector::One(handle) | Selector::UpTo(handle) => handle,
+            Selector::Message(seq) => self.oracle.only_open(session, seq)?,
+        };
+        let named = all.iter().find(|o| o.handle == handle && o.session == session);
+        let named = *named.ok_or(Refusal::NotOpen)?;
+        if !self.oracle.is_about_something(&named) {
+            return Err(Refusal::NotOpen);
+        }
+        if !matches!(selector, Selector::UpTo(_)) {
+            return Ok(vec![named]);
+        }
+        let same = all.iter().filter(|o| o.session == session && o.holder == named.holder);
+        let end = same.clone().position(|o| o.handle == handle).expect("just found");
+        Ok(same.take(end + 1).copied().collect())
+    }
+
+    /// Time passes, and what is due comes back.
+    pub(crate) fn wait(&mut self, ms: u64) {
+        let earliest = self.oracle.open.iter().map(|open| open.deadline_ms).min();
+        if let Some(earliest) = earliest {
+            let alarm = self.engine.next_alarm_ms().expect("something is open: an alarm is set");
+            assert!(alarm <= earliest, "the alarm at {alarm} is too late for {earliest}");
+        }
+        self.now_ms += ms;
+        while self.engine.expire(self.now_ms, &mut self.effects) {}
+        let due = self.oracle.open.iter().filter(|open| open.deadline_ms <= self.now_ms);
+        let due: Vec<Handle> = due.map(|open| open.handle).collect();
+        self.count("expired", due.len() as u64);
+        for handle in due {
+            self.oracle.close(handle, None);
+        }
+        let next = self.engine.next_alarm_ms();
+        assert!(next.is_none_or(|next| next > self.now_ms), "an alarm is left behind");
+    }
+
+    pub(crate) fn detach(&mut self, session: u8, mixed: bool) {
+        let Some(session) = self.session(session) else { return };
+        loop {
+            let has_more = self.engine.detach(session, &mut self.effects);
+            assert_eq!(has_more, self.oracle.detach(session, STEP_MESSAGES_MAX));
+            self.check_effects();
+            if mixed {
+                while self.dispatch() {}
+            }
+            if !has_more {
+                break;
+            }
+            self.count("detach steps", 1);
+        }
+        assert_eq!(
+            self.engine.settle(
+                session,
+                Selector::Message(0),
+                Verdict::Ack,
+                self.now_ms,
+                &mut self.effects
+            ),
+            Err(Refusal::Closing)
+        );
+    }
+}

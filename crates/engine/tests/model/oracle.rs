@@ -1,0 +1,534 @@
+//! The naive model: queues as ordered maps of messages, a list of open deliveries, topology as
+//! lists that are searched from end to end. Nothing here is quick, and nothing is shared with the
+//! engine but names and numbers.
+//!
+//! What a consumer may get next is the lowest number among three candidates: the messages that
+//! came back, the durable ones never handed over, and the oldest *arrival* of the transient ones
+//! never handed over. A transient copy of a durable message arrives at its commit, behind younger
+//! transient messages; only in a queue that saw such an arrival can the candidate differ from the
+//! lowest number of all, and there alone the plain rule is not asserted.
+
+use crate::log::Fact;
+use courant_engine::{
+    Cause, ExchangeId, ExchangeKind, Handle, NamespaceId, QueueCounts, QueueId, QueueOptions,
+    Refusal, SessionId, SubscriptionId,
+};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Ready,
+    Open,
+    /// Settled; the record is not applied, and perhaps not written.
+    Settling {
+        cause: Cause,
+        is_written: bool,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    pub(crate) size: u32,
+    pub(crate) durable: bool,
+    /// Attempts made, as the next taker learns.
+    pub(crate) attempts: u16,
+    /// Attempts that an applied record states.
+    pub(crate) noted: u16,
+    /// Whether it was never handed over in this opening.
+    pub(crate) is_fresh: bool,
+    pub(crate) state: State,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) id: QueueId,
+    pub(crate) namespace: NamespaceId,
+    pub(crate) name: String,
+    pub(crate) options: QueueOptions,
+    pub(crate) owner: Option<SessionId>,
+    pub(crate) messages: BTreeMap<u64, Message>,
+    /// Fresh transient messages in the order they came.
+    arrivals: VecDeque<u64>,
+    last_arrival: u64,
+    is_late: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) id: ExchangeId,
+    pub(crate) namespace: NamespaceId,
+    pub(crate) name: String,
+    pub(crate) kind: ExchangeKind,
+    pub(crate) bindings: Vec<(Vec<u8>, QueueId)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder {
+    Subscription(SubscriptionId),
+    /// What the session claimed, from whichever queues.
+    Claims,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) namespace: NamespaceId,
+    pub(crate) is_stalled: bool,
+    pub(crate) is_leaving: bool,
+    pub(crate) holders: Vec<Holder>,
+    pub(crate) owned: Vec<QueueId>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) session: SessionId,
+    pub(crate) queue: QueueId,
+    pub(crate) credit: u32,
+    pub(crate) auto: bool,
+    pub(crate) visibility_ms: u64,
+    pub(crate) open: u32,
+    pub(crate) is_ended: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Open {
+    pub(crate) handle: Handle,
+    pub(crate) session: SessionId,
+    pub(crate) holder: Holder,
+    pub(crate) queue: QueueId,
+    pub(crate) deadline_ms: u64,
+}
+
+/// What the engine is expected to have asked for by the end of an operation.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    pub(crate) freed: Vec<u64>,
+    pub(crate) cancelled: Vec<(SessionId, SubscriptionId)>,
+    pub(crate) noops: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    pub(crate) term: u64,
+    pub(crate) block: u64,
+    pub(crate) last_seq: u64,
+    pub(crate) namespaces: Vec<(NamespaceId, String)>,
+    pub(crate) queues: BTreeMap<QueueId, Queue>,
+    pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    /// In the order of handing over.
+    pub(crate) open: Vec<Open>,
+    /// Came back, and no record says so yet.
+    pub(crate) returned: Vec<(QueueId, u64, u16)>,
+    pub(crate) stale: Vec<Handle>,
+    pub(crate) expected: Expected,
+    known_queues: HashSet<QueueId>,
+    known_exchanges: HashSet<ExchangeId>,
+}
+
+impl Queue {
+    pub(crate) fn new(
+        id: QueueId,
+        namespace: NamespaceId,
+        name: &str,
+        options: QueueOptions,
+    ) -> Self {
+        Self {
+            id,
+            namespace,
+            name: name.to_owned(),
+            options,
+            owner: None,
+            messages: BTreeMap::new(),
+            arrivals: VecDeque::new(),
+            last_arrival: 0,
+            is_late: false,
+        }
+    }
+
+    fn push(&mut self, seq: u64, size: u32, durable: bool) {
+        let state = State::Ready;
+        let message = Message { size, durable, attempts: 0, noted: 0, is_fresh: true, state };
+        assert!(self.messages.insert(seq, message).is_none(), "the number {seq} came twice");
+        if !durable {
+            self.is_late |= seq < self.last_arrival;
+            self.last_arrival = self.last_arrival.max(seq);
+            self.arrivals.push_back(seq);
+        }
+    }
+
+    /// The number of the message that a consumer may get next.
+    pub(crate) fn next(&self) -> Option<u64> {
+        let ready = |m: &Message| m.state == State::Ready;
+        let mut waiting = self.messages.iter().filter(|(_, m)| ready(m));
+        let lowest = waiting.clone().next().map(|(seq, _)| *seq);
+        if !self.is_late {
+            return lowest;
+        }
+        let back = waiting.clone().find(|(_, m)| !m.is_fresh).map(|(seq, _)| *seq);
+        let durable = waiting.find(|(_, m)| m.is_fresh && m.durable).map(|(seq, _)| *seq);
+        let transient = self.arrivals.front().copied();
+        [back, durable, transient].into_iter().flatten().min()
+    }
+
+    pub(crate) fn counts(&self, subscriptions: u32) -> QueueCounts {
+        let count = |state| self.messages.values().filter(|m| m.state == state).count() as u64;
+        let bytes = self.messages.values().map(|m| u64::from(m.size)).sum();
+        QueueCounts { ready: count(State::Ready), leased: count(State::Open), bytes, subscriptions }
+    }
+}
+
+impl Oracle {
+    pub(crate) fn new() -> Self {
+        let mut oracle = Self::default();
+        oracle.namespaces.push((NamespaceId::DEFAULT, "/".to_owned()));
+        oracle.known_exchanges.insert(ExchangeId::DEFAULT);
+        oracle
+    }
+
+    /// What a log leaves behind when nothing else happened.
+    pub(crate) fn replay<'a>(log: impl Iterator<Item = &'a Fact>) -> Self {
+        let mut oracle = Self::new();
+        for fact in log {
+            oracle.apply(fact);
+        }
+        oracle.expected = Expected::default();
+        oracle
+    }
+
+    /// Applies a committed fact, and counts it if it is about nothing that is still there.
+    pub(crate) fn apply(&mut self, fact: &Fact) {
+        let has_changed = match fact {
+            Fact::Opened { term, block } => {
+                self.term = *term;
+                self.block = *block;
+                true
+            }
+            Fact::BlockReserved { block } => {
+                self.block = *block;
+                true
+            }
+            Fact::Published { seq, size, targets, .. } => {
+                self.apply_published(*seq, *size, targets)
+            }
+            Fact::Settled { queue, cause, ranges } => self.apply_settled(*queue, *cause, ranges),
+            Fact::Returned { queue, attempts } => self.apply_returned(*queue, attempts),
+            _ => self.apply_topology(fact),
+        };
+        self.expected.noops += u64::from(!has_changed);
+    }
+
+    fn apply_published(&mut self, seq: u64, size: u32, targets: &[u8]) -> bool {
+        self.last_seq = seq;
+        let mut has_changed = false;
+        for target in targets.chunks(4) {
+            let id = QueueId(u32::from_le_bytes(target.try_into().expect("4 bytes")));
+            if let Some(queue) = self.queues.get_mut(&id) {
+                queue.push(seq, size, true);
+                has_changed = true;
+            }
+        }
+        has_changed
+    }
+
+    fn apply_settled(&mut self, id: QueueId, cause: Cause, ranges: &[(u64, u64)]) -> bool {
+        let Some(queue) = self.queues.get_mut(&id) else { return false };
+        let mut has_changed = false;
+        for &(first, last) in ranges {
+            let gone: Vec<u64> = queue
+                .messages
+                .range(first..=last)
+                .filter(|(_, message)| message.durable)
+                .map(|(seq, _)| *seq)
+                .collect();
+            for seq in gone {
+                let message = queue.messages.remove(&seq).expect("just found");
+                let expected = State::Settling { cause, is_written: true };
+                let is_replay = message.state == State::Ready && message.is_fresh;
+                assert!(
+                    message.state == expected || is_replay && self.sessions.is_empty(),
+                    "a record takes {seq} out of {id:?}, which is {message:?}"
+                );
+                has_changed = true;
+            }
+        }
+        has_changed
+    }
+
+    fn apply_returned(&mut self, id: QueueId, attempts: &[(u64, u16)]) -> bool {
+        let Some(queue) = self.queues.get_mut(&id) else { return false };
+        let mut has_changed = false;
+        for (seq, count) in attempts {
+            if let Some(message) = queue.messages.get_mut(seq) {
+                message.noted = message.noted.max(*count);
+                message.attempts = message.attempts.max(*count);
+                has_changed = true;
+            }
+        }
+        has_changed
+    }
+
+    fn apply_topology(&mut self, fact: &Fact) -> bool {
+        match *fact {
+            Fact::NamespaceDeclared { id, ref name } => {
+                let taken = self.namespaces.iter().any(|(i, n)| *i == id || n == name);
+                assert!(!taken, "namespace {name} came twice");
+                self.namespaces.push((id, name.clone()));
+                true
+            }
+            Fact::ExchangeDeclared { id, namespace, ref name, kind } => {
+                assert!(self.known_exchanges.insert(id), "{id:?} was used before");
+                let (name, bindings) = (name.clone(), Vec::new());
+                self.exchanges.push(Exchange { id, namespace, name, kind, bindings });
+                true
+            }
+            Fact::ExchangeDeleted { id } => self.remove_exchange(id),
+            Fact::QueueDeclared { id, namespace, ref name, options } => {
+                assert!(self.known_queues.insert(id), "{id:?} was used before");
+                self.queues.insert(id, Queue::new(id, namespace, name, options));
+                true
+            }
+            Fact::QueueDeleted { id } => {
+                let is_there = self.queues.contains_key(&id);
+                self.remove_queue(id);
+                is_there
+            }
+            Fact::Bound { exchange, queue, ref key } => {
+                self.queues.contains_key(&queue) && self.bind(exchange, queue, key)
+            }
+            Fact::Unbound { exchange, queue, ref key } => self.unbind(exchange, queue, key),
+            _ => unreachable!("not a change of topology"),
+        }
+    }
+
+    fn remove_exchange(&mut self, id: ExchangeId) -> bool {
+        let Some(at) = self.exchanges.iter().position(|exchange| exchange.id == id) else {
+            return false;
+        };
+        for (_, queue) in self.exchanges.remove(at).bindings {
+            if self.queues.get(&queue).is_some_and(|queue| queue.owner.is_some()) {
+                self.remove_queue(queue);
+            }
+        }
+        true
+    }
+
+    pub(crate) fn bind(&mut self, exchange: ExchangeId, queue: QueueId, key: &[u8]) -> bool {
+        let Some(exchange) = self.exchanges.iter_mut().find(|there| there.id == exchange) else {
+            return false;
+        };
+        let is_new = !exchange.bindings.iter().any(|(k, q)| k == key && *q == queue);
+        if is_new {
+            exchange.bindings.push((key.to_vec(), queue));
+        }
+        is_new
+    }
+
+    pub(crate) fn unbind(&mut self, exchange: ExchangeId, queue: QueueId, key: &[u8]) -> bool {
+        let Some(exchange) = self.exchanges.iter_mut().find(|there| there.id == exchange) else {
+            return false;
+        };
+        let before = exchange.bindings.len();
+        exchange.bindings.retain(|(k, q)| k != key || *q != queue);
+        exchange.bindings.len() < before
+    }
+
+    /// Takes a queue away: its subscriptions end, with their open deliveries; what was ended
+    /// before, or claimed, keeps a lease on nothing.
+    pub(crate) fn remove_queue(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.remove(&id) else { return };
+        let transient = queue.messages.iter().filter(|(_, message)| !message.durable);
+        self.expected.freed.extend(transient.map(|(seq, _)| *seq));
+        let gone: Vec<SubscriptionId> = self
+            .subscriptions
+            .iter()
+            .filter(|(_, held)| held.queue == id && !held.is_ended)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            let held = self.subscriptions.remove(&id).expect("just found");
+            self.expected.cancelled.push((held.session, id));
+            let holder = Holder::Subscription(id);
+            self.stale.extend(self.open.iter().filter(|o| o.holder == holder).map(|o| o.handle));
+            self.open.retain(|open| open.holder != holder);
+            if let Some(session) = self.sessions.get_mut(&held.session) {
+                session.holders.retain(|other| *other != holder);
+            }
+        }
+        for exchange in &mut self.exchanges {
+            exchange.bindings.retain(|(_, queue)| *queue != id);
+        }
+    }
+
+    /// Puts a transient message into the queues that are there, and says how many those are.
+    pub(crate) fn place(&mut self, seq: u64, size: u32, targets: &[QueueId]) -> u32 {
+        let mut reached = 0;
+        for target in targets {
+            if let Some(queue) = self.queues.get_mut(target) {
+                queue.push(seq, size, false);
+                reached += 1;
+            }
+        }
+        reached
+    }
+
+    /// Hands over the next message of a queue and says what a consumer must have seen.
+    pub(crate) fn take(&mut self, id: QueueId, is_auto: bool) -> Option<(u64, Message)> {
+        let queue = self.queues.get_mut(&id)?;
+        let seq = queue.next()?;
+        if queue.arrivals.front() == Some(&seq) {
+            queue.arrivals.pop_front();
+        }
+        let message = queue.messages.get_mut(&seq)?;
+        let seen = message.clone();
+        message.is_fresh = false;
+        message.state = State::Open;
+        if is_auto {
+            self.leave(id, seq, Cause::Acked);
+        }
+        Some((seq, seen))
+    }
+
+    pub(crate) fn open(&mut self, open: Open) {
+        if let Holder::Subscription(id) = open.holder {
+            self.subscriptions.get_mut(&id).expect("a live subscription").open += 1;
+        }
+        self.open.push(open);
+    }
+
+    /// A message was handled: a durable one waits for its record.
+    pub(crate) fn leave(&mut self, id: QueueId, seq: u64, cause: Cause) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let message = queue.messages.get_mut(&seq).expect("an open message is there");
+        if message.durable {
+            message.state = State::Settling { cause, is_written: false };
+        } else {
+            queue.messages.remove(&seq);
+            self.expected.freed.push(seq);
+        }
+    }
+
+    /// A message was not handled: it is ready again, with one attempt more.
+    fn come_back(&mut self, id: QueueId, seq: u64) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let message = queue.messages.get_mut(&seq).expect("an open message is there");
+        assert_eq!(message.state, State::Open);
+        message.state = State::Ready;
+        message.attempts += 1;
+        if message.durable {
+            self.returned.push((id, seq, message.attempts));
+        }
+    }
+
+    /// Closes an open delivery. `None` returns the message.
+    pub(crate) fn close(&mut self, handle: Handle, cause: Option<Cause>) {
+        let at = self.open.iter().position(|open| open.handle == handle).expect("it is open");
+        let open = self.open.remove(at);
+        self.stale.push(handle);
+        match cause {
+            Some(cause) => self.leave(open.queue, handle.seq, cause),
+            None => self.come_back(open.queue, handle.seq),
+        }
+        if let Holder::Subscription(id) = open.holder {
+            let held = self.subscriptions.get_mut(&id).expect("a holder");
+            held.open -= 1;
+            let (is_done, session) = (held.is_ended && held.open == 0, held.session);
+            if is_done && !self.sessions.get(&session).is_some_and(|s| s.is_leaving) {
+                self.forget(session, open.holder);
+            }
+        }
+    }
+
+    pub(crate) fn forget(&mut self, session: SessionId, holder: Holder) {
+        if let Holder::Subscription(id) = holder {
+            self.subscriptions.remove(&id);
+        }
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.holders.retain(|other| *other != holder);
+        }
+    }
+
+    /// One step of giving back everything a session holds; says whether there is more.
+    pub(crate) fn detach(&mut self, id: SessionId, step: usize) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        session.is_stalled = true;
+        session.is_leaving = true;
+        let mut left = step;
+        for holder in session.holders.clone() {
+            let held: Vec<Handle> = self
+                .open
+                .iter()
+                .filter(|open| open.session == id && open.holder == holder)
+                .map(|open| open.handle)
+                .take(left)
+                .collect();
+            left -= held.len();
+            for handle in held {
+                self.close(handle, None);
+            }
+            if left == 0 {
+                return true;
+            }
+            self.forget(id, holder);
+        }
+        let session = self.sessions.remove(&id).expect("it was there");
+        for queue in session.owned {
+            self.remove_queue(queue);
+        }
+        false
+    }
+
+    pub(crate) fn subscription_count(&self, queue: QueueId) -> u32 {
+        let live = self.subscriptions.values().filter(|s| s.queue == queue && !s.is_ended);
+        u32::try_from(live.count()).expect("few")
+    }
+
+    /// Whether a delivery is about a message that is still somewhere.
+    pub(crate) fn is_about_something(&self, open: &Open) -> bool {
+        self.queues.contains_key(&open.queue)
+    }
+
+    /// The one open delivery of a message in a session.
+    pub(crate) fn only_open(&self, session: SessionId, seq: u64) -> Result<Handle, Refusal> {
+        let mut found = self.open.iter().filter(|open| {
+            open.session == session && open.handle.seq == seq && self.is_about_something(open)
+        });
+        match (found.next(), found.next()) {
+            (None, _) => Err(Refusal::NotOpen),
+            (Some(open), None) => Ok(open.handle),
+            _ => Err(Refusal::Ambiguous),
+        }
+    }
+}
+
+impl Oracle {
+    pub(crate) fn begin_session(&mut self, id: SessionId, namespace: NamespaceId) {
+        let (holders, owned) = (Vec::new(), Vec::new());
+        let session = Session { namespace, is_stalled: false, is_leaving: false, holders, owned };
+        assert!(self.sessions.insert(id, session).is_none(), "{id:?} is in use");
+    }
+
+    pub(crate) fn has_unwritten(&self) -> bool {
+        let is_unwritten =
+            |message: &Message| matches!(message.state, State::Settling { is_written: false, .. });
+        self.queues.values().any(|queue| queue.messages.values().any(is_unwritten))
+    }
+
+    /// A record about settled messages was written: each durable message within its ranges was
+    /// settled so, and no record said it before.
+    pub(crate) fn note_written(&mut self, id: QueueId, cause: Cause, ranges: &[(u64, u64)]) {
+        let queue = self.queues.get_mut(&id).expect("records name queues that are there");
+        for &(first, last) in ranges {
+            let mut about = 0;
+            for (seq, message) in queue.messages.range_mut(first..=last) {
+                if message.durable {
+                    let expected = State::Settling { cause, is_written: false };
+                    assert_eq!(message.state, expected, "{seq} of {id:?} in {first}..={last}");
+                    message.state = State::Settling { cause, is_written: true };
+                    about += 1;
+                }
+            }
+            assert!(about > 0, "the range {first}..={last} of {id:?} is about nothing");
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! An engine, its log and the naive model side by side. After every operation the effects, the
+//! counts and the records of the engine are what the model expects; after a restart, the order
+//! and the attempts of everything that was kept.
+
+use crate::log::Fact;
+use crate::op::Op;
+use crate::oracle::Oracle;
+use courant_engine::ledger::Ledger;
+use courant_engine::limits::SEQ_BLOCK;
+use courant_engine::{
+    Effects, Engine, ExchangeId, Principal, QueueId, Record, Route, SessionId, Settling,
+    SubscribeOptions,
+};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// One record of the log, with what the shell does at its commit.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) fact: Fact,
+    /// Transient queues that get their copy of a durable message at its commit.
+    pub(crate) late: Vec<QueueId>,
+    pub(crate) publisher: Option<SessionId>,
+}
+
+pub(crate) struct Rig {
+    pub(crate) engine: Engine,
+    pub(crate) oracle: Oracle,
+    pub(crate) log: Vec<Entry>,
+    pub(crate) applied: usize,
+    pub(crate) now_ms: u64,
+    pub(crate) effects: Effects,
+    /// The highest number given out so far, in any opening.
+    pub(crate) last_number: u64,
+    pub(crate) leases: HashSet<u64>,
+    pub(crate) routes: Vec<(SessionId, crate::op::To, Route)>,
+    pub(crate) seen: BTreeMap<&'static str, u64>,
+    steps: u64,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        let mut rig = Self {
+            engine: Engine::default(),
+            oracle: Oracle::new(),
+            log: Vec::new(),
+            applied: 0,
+            now_ms: 1_000_000,
+            effects: Effects::default(),
+            last_number: 0,
+            leases: HashSet::new(),
+            routes: Vec::new(),
+            seen: BTreeMap::new(),
+            steps: 0,
+        };
+        rig.open();
+        rig
+    }
+
+    fn open(&mut self) {
+        let opening = Fact::of(&self.engine.opening());
+        self.log.push(Entry { fact: opening, late: Vec::new(), publisher: None });
+        self.commit(usize::MAX);
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str, times: u64) {
+        *self.seen.entry(what).or_default() += times;
+    }
+
+    pub(crate) fn run(&mut self, op: &Op) {
+        self.steps += 1;
+        match *op {
+            Op::Attach { namespace } => self.attach(namespace),
+            Op::Detach { session, mixed } => self.detach(session, mixed),
+            Op::Dispatch => while self.dispatch() {},
+            Op::Wait { ms } => self.wait(u64::from(ms)),
+            Op::WriteSettles => self.write_settles(),
+            Op::Commit { most } => {
+                self.commit(if most > 200 { usize::MAX } else { usize::from(most % 8) });
+            }
+            Op::Jump => self.jump(),
+            Op::Restart { keep } => self.restart(usize::from(keep)),
+            Op::Replay { cut } => self.check_replay(usize::from(cut)),
+            Op::Publish { session, to, durable, size, times } => {
+                self.publish(session, to, durable, u32::from(size), times);
+            }
+            Op::Subscribe { .. }
+            | Op::Unsubscribe { .. }
+            | Op::Credit { .. }
+            | Op::Stall { .. }
+            | Op::Settle { .. }
+            | Op::Claim { .. }
+            | Op::SessionQueue { .. }
+            | Op::CloseSessionQueue { .. } => self.consume(op),
+            _ => self.change_topology(op),
+        }
+        self.check_effects();
+        let total: usize = self.oracle.queues.values().map(|queue| queue.messages.len()).sum();
+        if total < 300 || self.steps.is_multiple_of(32) {
+            self.check_counts();
+        }
+    }
+
+    pub(crate) fn session(&self, pick: u8) -> Option<SessionId> {
+        let sessions: Vec<SessionId> = self.oracle.sessions.keys().copied().collect();
+        sessions.get(usize::from(pick) % sessions.len().max(1)).copied()
+    }
+
+    fn attach(&mut self, namespace: u8) {
+        if self.oracle.sessions.len() >= 6 {
+            return;
+        }
+        let name = if namespace == 0 { "n0" } else { "/" };
+        let expected = self.oracle.namespaces.iter().find(|(_, n)| n == name).map(|(id, _)| *id);
+        match self.engine.attach(name, Arc::new(Principal::unrestricted("model"))) {
+            Ok(id) => self.oracle.begin_session(id, expected.expect("there is no such namespace")),
+            Err(refusal) => assert_eq!(expected, None, "{refusal}"),
+        }
+    }
+
+    /// Puts a record that is not a message into the log.
+    pub(crate) fn append(&mut self, fact: Fact) {
+        let number = self.engine.number();
+        self.note_number(number);
+        self.log.push(Entry { fact, late: Vec::new(), publisher: None });
+    }
+
+    pub(crate) fn note_number(&mut self, number: u64) {
+        assert!(number > self.last_number, "number {number} after {}", self.last_number);
+        self.last_number = number;
+    }
+
+    /// Commits and applies the next records of the log.
+    pub(crate) fn commit(&mut self, most: usize) {
+        let end = self.log.len().min(self.applied.saturating_add(most));
+        while self.applied < end {
+            let Entry { fact, late, .. } = &self.log[self.applied];
+            self.engine.apply(&fact.record(), &mut self.effects);
+            self.oracle.apply(fact);
+            if let (Fact::Published { seq, size, .. }, false) = (fact, late.is_empty()) {
+                let reached = self.engine.place(*seq, *size, late);
+                assert_eq!(reached, self.oracle.place(*seq, *size, late));
+            }
+            self.applied += 1;
+            self.count("records applied", 1);
+            self.check_effects();
+        }
+    }
+
+    /// As if very many numbers had been used: the next block has to be reserved, and queues have
+    /// gaps that do not fit 32 bits.
+    fn jump(&mut self) {
+        if let Some(record) = self.engine.reservation() {
+            let fact = Fact::of(&record);
+            self.append(fact);
+        }
+        self.commit(usize::MAX);
+        let seq = self.last_number + (1 << 31) + 7;
+        if seq + (1 << 20) > (self.oracle.block + 1) * SEQ_BLOCK {
+            return;
+        }
+        let (exchange, targets) = (ExchangeId::DEFAULT, Vec::new());
+        let fact = Fact::Published { seq, size: 0, exchange, targets };
+        self.note_number(seq);
+        self.log.push(Entry { fact, late: Vec::new(), publisher: None });
+        self.commit(usize::MAX);
+        self.count("jumps", 1);
+    }
+
+    /// The process ends and starts again with what was committed, and perhaps with some of what
+    /// was written and not committed.
+    fn restart(&mut self, keep: usize) {
+        let in_flight = self.log.len() - self.applied;
+        let end =
+            self.applied + if keep.is_multiple_of(2) { in_flight } else { keep % (in_flight + 1) };
+        self.log.truncate(end);
+        let stale = self.oracle.open.iter().map(|open| open.handle);
+        let mut stale: Vec<_> = stale.chain(self.oracle.stale.iter().copied()).collect();
+        stale.truncate(64);
+        self.engine = Engine::default();
+        self.oracle = Oracle::replay(self.log.iter().map(|entry| &entry.fact));
+        self.oracle.stale = stale;
+        self.routes.clear();
+        for entry in &self.log {
+            self.engine.apply(&entry.fact.record(), &mut self.effects);
+        }
+        self.effects.clear();
+        self.applied = self.log.len();
+        self.check_order();
+        self.check_replay(keep * 97);
+        self.open();
+        for _ in 0..3 {
+            self.attach(1);
+        }
+        self.count("restarts", 1);
+    }
+
+    /// Everything the log left behind comes out in the order and with the attempts it states.
+    fn check_order(&mut self) {
+        let mut probe = Engine::default();
+        let mut effects = Effects::default();
+        for entry in &self.log {
+            probe.apply(&entry.fact.record(), &mut effects);
+        }
+        probe.apply(&probe.opening(), &mut effects);
+        let session = probe.attach("/", Arc::new(Principal::unrestricted("probe")));
+        let session = session.expect("the namespace / exists");
+        for (id, queue) in &self.oracle.queues {
+            effects.clear();
+            let settling = Settling::Auto;
+            let options = SubscribeOptions { credit: 1, settling, visibility_ms: None };
+            let there = probe.subscribe(session, *id, options).expect("the queue is there");
+            while probe.dispatch(0, &mut effects) {}
+            let out: Vec<_> =
+                effects.deliveries.iter().map(|d| (d.seq, d.size, d.attempt)).collect();
+            let expected: Vec<_> =
+                queue.messages.iter().map(|(seq, m)| (*seq, m.size, m.noted + 1)).collect();
+            assert_eq!(out, expected, "{id:?} after a restart");
+            probe.unsubscribe(session, there).expect("it was begun");
+        }
+    }
+
+    /// The same records lead to the same ledger: whole, in two pieces, and with a prefix twice.
+    fn check_replay(&mut self, cut: usize) {
+        let log = &self.log[..self.applied];
+        let cut = cut % (log.len() + 1);
+        let mut whole = Ledger::default();
+        let mut pieces = Ledger::default();
+        let mut twice = Engine::default();
+        let mut effects = Effects::default();
+        let apply = |ledger: &mut Ledger, part: &[Entry]| {
+            part.iter().filter(|entry| ledger.apply(&entry.fact.record()) == 0).count() as u64
+        };
+        apply(&mut whole, log);
+        apply(&mut pieces, &log[..cut]);
+        let half = pieces.hash();
+        apply(&mut pieces, &log[cut..]);
+        for part in [&log[..cut], &log[..cut], &log[cut..]] {
+            for entry in part {
+                twice.apply(&entry.fact.record(), &mut effects);
+            }
+        }
+        let live = self.engine.ledger().hash();
+        assert_eq!(whole.hash(), live, "a replay gives another ledger");
+        assert_eq!(pieces.hash(), live, "a replay in two pieces gives another ledger");
+        assert_eq!(twice.ledger().hash(), live, "a prefix applied twice changes the ledger");
+        let mut again = Ledger::default();
+        apply(&mut again, &log[..cut]);
+        assert_eq!(again.hash(), half);
+        let messages = |e: &&Entry| matches!(e.fact, Fact::Published { .. } | Fact::Settled { .. });
+        let gone = log[..cut].iter().filter(messages).count() as u64;
+        assert!(apply(&mut again, &log[..cut]) >= gone, "what is gone is a no-op");
+        assert_eq!(again.hash(), half);
+        self.count("replays", 1);
+    }
+
+    /// The records of what was settled and came back: all of it, once, and nothing else.
+    pub(crate) fn write_settles(&mut self) {
+        let mut facts: Vec<(u64, Fact)> = Vec::new();
+        if self.oracle.has_unwritten() {
+            assert!(self.engine.has_settles());
+        }
+        self.engine.write_settles(|number, record: &Record<'_>| {
+            facts.push((number, Fact::of(record)));
+        });
+        assert!(!self.engine.has_settles());
+        let mut returned = Vec::new();
+        for (number, fact) in facts {
+            self.note_number(number);
+            match &fact {
+                Fact::Settled { queue, cause, ranges } => {
+                    self.oracle.note_written(*queue, *cause, ranges);
+                }
+                Fact::Returned { queue, attempts } => {
+                    returned.extend(attempts.iter().map(|(seq, count)| (*queue, *seq, *count)));
+                }
+                other => panic!("{other:?} is not about settling"),
+            }
+            self.log.push(Entry { fact, late: Vec::new(), publisher: None });
+        }
+        assert!(!self.oracle.has_unwritten(), "a settled message has no record");
+        self.oracle.returned.sort_unstable();
+        assert_eq!(returned, self.oracle.returned);
+        self.oracle.returned.clear();
+    }
+
+    pub(crate) fn check_effects(&mut self) {
+        let expected = &mut self.oracle.expected;
+        expected.freed.sort_unstable();
+        expected.cancelled.sort_unstable();
+        self.effects.freed.sort_unstable();
+        let cancelled = &self.effects.cancelled;
+        let mut cancelled: Vec<_> =
+            cancelled.iter().map(|c| (SessionId(c.session), c.subscription)).collect();
+        cancelled.sort_unstable();
+        assert_eq!(self.effects.freed, expected.freed, "bodies freed");
+        assert_eq!(cancelled, expected.cancelled, "subscriptions cancelled");
+        assert_eq!(self.effects.noops, expected.noops, "records about nothing");
+        self.effects.clear();
+        *expected = crate::oracle::Expected::default();
+    }
+
+    fn check_counts(&self) {
+        let counts: Vec<_> = self
+            .engine
+            .queues()
+            .into_iter()
+            .map(|(name, id, counts)| (name.to_string(), id, counts))
+            .collect();
+        let expected: Vec<_> = self
+            .oracle
+            .queues
+            .iter()
+            .map(|(id, queue)| {
+                assert_eq!(*id, queue.id);
+                let subscriptions = self.oracle.subscription_count(*id);
+                (queue.name.clone(), *id, queue.counts(subscriptions))
+            })
+            .collect();
+        assert_eq!(counts, expected);
+        assert_eq!(self.oracle.term, self.engine.opening_term());
+    }
+}
+
+trait OpeningTerm {
+    fn opening_term(&self) -> u64;
+}
+
+impl OpeningTerm for Engine {
+    fn opening_term(&self) -> u64 {
+        match self.opening() {
+            Record::Opened { term, .. } => term - 1,
+            _ => unreachable!("an opening opens"),
+        }
+    }
+}
