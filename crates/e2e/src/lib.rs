@@ -14,6 +14,7 @@ pub mod capture;
 pub mod cli;
 pub mod client;
 pub mod counts;
+pub mod markdown;
 pub mod oracle;
 pub mod random;
 pub mod server;
