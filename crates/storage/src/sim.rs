@@ -6,10 +6,11 @@
 //! removed name on its own. Handles from before a crash fail for ever.
 //!
 //! A failed sync is as bad as on Linux: what it should have made durable is lost with the next
-//! crash, and until then reads as if it were there.
+//! crash, and until then reads as if it were there; every handle that was open is told once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, File};
@@ -85,6 +86,8 @@ struct Contents {
     current: Vec<u8>,
     /// Sectors of `current` that were written since the last sync.
     dirty: BTreeSet<usize>,
+    /// Syncs that failed: each handle that was open then is told once.
+    failed_syncs: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -316,6 +319,8 @@ struct SimFile {
     world: Arc<Mutex<World>>,
     epoch: u64,
     file: usize,
+    /// Failed syncs that this handle knows of.
+    told: AtomicU64,
 }
 
 impl SimFile {
@@ -332,12 +337,19 @@ impl SimFile {
             let fault = world.begin(Action::Sync);
             let file = world.files.get_mut(file).ok_or_else(gone)?;
             match fault {
+                None if self.told.swap(file.failed_syncs, Ordering::Relaxed)
+                    < file.failed_syncs =>
+                {
+                    Err(io::Error::from_raw_os_error(EIO))
+                }
                 None => {
                     file.sync();
                     Ok(())
                 }
                 Some(Fault::FailedSync) => {
                     file.dirty.clear();
+                    file.failed_syncs += 1;
+                    self.told.store(file.failed_syncs, Ordering::Relaxed);
                     Err(io::Error::from_raw_os_error(EIO))
                 }
                 Some(_) => Err(gone()),
@@ -446,8 +458,10 @@ impl Mount {
         if world.epoch == self.epoch { Ok(world) } else { Err(gone()) }
     }
 
-    fn handle(&self, file: usize) -> Arc<dyn File> {
-        Arc::new(SimFile { world: Arc::clone(&self.world), epoch: self.epoch, file })
+    fn handle(&self, world: &World, file: usize) -> Arc<dyn File> {
+        let failed_syncs = world.files.get(file).map_or(0, |file| file.failed_syncs);
+        let (world, told) = (Arc::clone(&self.world), AtomicU64::new(failed_syncs));
+        Arc::new(SimFile { world, epoch: self.epoch, file, told })
     }
 
     fn name_change(&self, change: NameChange) -> io::Result<()> {
@@ -460,8 +474,9 @@ impl Mount {
 
 impl Disk for Mount {
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = *self.world()?.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(self.handle(file))
+        let world = self.world()?;
+        let file = *world.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(self.handle(&world, file))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
@@ -470,7 +485,7 @@ impl Disk for Mount {
         let file = world.files.len();
         world.files.push(Contents::default());
         world.change(NameChange::Created { name: name.to_owned(), file });
-        if fault.is_some() { Err(gone()) } else { Ok(self.handle(file)) }
+        if fault.is_some() { Err(gone()) } else { Ok(self.handle(&world, file)) }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -1,13 +1,18 @@
-//! Crashes, errors and seeded defects, by seed. `COURANT_SEED` repeats one of them.
+//! Crashes, errors and seeded defects, by seed. `COURANT_SEED` repeats one of them, `COURANT_RUNS`
+//! multiplies their number.
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests panic")]
+
+use courant_storage::sim::Fault;
 use courant_storage::suite::{Failure, crash, rot};
 use courant_storage::wal::Defect;
 
-const CRASH_SEEDS: u64 = 1_500;
-const ROT_SEEDS: u64 = 6_000;
+const CRASH_SEEDS: u64 = 1_000;
+const ROT_SEEDS: u64 = 3_000;
 
 fn seeds(count: u64) -> std::ops::Range<u64> {
-    crash::seed_from_environment().map_or(0..count, |seed| seed..seed + 1)
+    let runs = std::env::var("COURANT_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(1);
+    crash::seed_from_environment().map_or(0..count * runs, |seed| seed..seed + 1)
 }
 
 fn crashes(count: u64, defect: Option<Defect>) -> Result<crash::Counts, Failure> {
@@ -34,6 +39,27 @@ fn what_was_committed_is_found_after_every_crash() {
         let every_kind = [counts.unconfirmed, counts.lost, counts.torn, counts.poisoned];
         assert!(every_kind.iter().all(|&count| count > CRASH_SEEDS / 10), "{counts:?}");
     }
+}
+
+#[test]
+fn no_error_at_any_operation_loses_what_was_committed() {
+    let mut total = crash::Counts::default();
+    for fault in Fault::ALL {
+        for operation in 1.. {
+            let mut any_happened = false;
+            for seed in 0..10 {
+                let (counts, happened) = crash::run_fault(operation, fault, seed).unwrap();
+                total += counts;
+                any_happened |= happened;
+            }
+            if !any_happened {
+                assert!(operation > 50, "{operation} operations only");
+                break;
+            }
+        }
+    }
+    println!("{total:?}");
+    assert!(total.poisoned > 1_000 && total.lost > 100, "{total:?}");
 }
 
 #[test]

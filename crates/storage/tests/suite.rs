@@ -1,5 +1,7 @@
 //! Every store passes the one suite.
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests panic")]
+
 use std::sync::Arc;
 
 use courant_storage::memory::MemoryOptions;

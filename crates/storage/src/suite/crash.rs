@@ -49,9 +49,11 @@ impl std::ops::AddAssign for Counts {
 /// Small segments, so that a run has many; the rest by the dice.
 pub(super) fn options(dice: &mut Dice, defect: Option<Defect>) -> WalOptions {
     let segments = [2_048, 4_096, 16_384, 1 << 20];
+    let segment_bytes = segments.get(dice.below(4) as usize).copied().unwrap_or(4_096);
+    let fills = segment_bytes < 1 << 20 && dice.chance(20);
     WalOptions {
-        segment_bytes: segments.get(dice.below(4) as usize).copied().unwrap_or(4_096),
-        fill_ahead_bytes: 0,
+        segment_bytes,
+        fill_ahead_bytes: u64::from(fills),
         seal_delay_ms: if dice.chance(30) { 1 } else { 60_000 },
         defect,
         ..WalOptions::default()
@@ -73,23 +75,76 @@ struct Run {
 
 /// One run: several openings, appends and ends of one folder.
 pub fn run(seed: u64, defect: Option<Defect>) -> Result<Counts, Failure> {
-    let mut run = Run {
-        disk: SimDisk::new(),
-        dice: Dice::new(seed),
-        defect,
-        appended: Vec::new(),
-        confirmed: 0,
-        next_seq: [0; 3],
-        appends: 0,
-        counts: Counts::default(),
-    };
+    let mut run = Run::new(seed, defect);
     let rounds = (0..8).try_for_each(|_| run.round());
-    let failed = |what| Failure { case: format!("crash, seed {seed}"), what };
-    rounds.map_err(failed)?;
+    rounds.map_err(|what| Failure { case: format!("crash, seed {seed}"), what })?;
     Ok(run.counts)
 }
 
+/// One run with one fault at one operation of a fixed workload, and a crash after it. Says also
+/// whether the workload was long enough for the operation to happen.
+pub fn run_fault(operation: u64, fault: Fault, seed: u64) -> Result<(Counts, bool), Failure> {
+    let mut run = Run::new(seed, None);
+    let case = || format!("crash, {fault:?} at operation {operation}, seed {seed}");
+    let happened = run.fault(operation, fault).map_err(|what| Failure { case: case(), what })?;
+    Ok((run.counts, happened))
+}
+
 impl Run {
+    fn new(seed: u64, defect: Option<Defect>) -> Run {
+        Run {
+            disk: SimDisk::new(),
+            dice: Dice::new(seed),
+            defect,
+            appended: Vec::new(),
+            confirmed: 0,
+            next_seq: [0; 3],
+            appends: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    fn fault(&mut self, operation: u64, fault: Fault) -> Result<bool, String> {
+        let options = WalOptions {
+            segment_bytes: 2_048,
+            fill_ahead_bytes: 0,
+            seal_delay_ms: 60_000,
+            ..WalOptions::default()
+        };
+        self.disk.fail_at(operation, fault);
+        let mut poisoned = false;
+        if let Ok((wal, _)) = Wal::open(self.disk.mount(), options) {
+            let watch = Watch::new();
+            let started = wal.start(Arc::clone(&watch) as Arc<_>).is_ok();
+            for len in (0..12).map(|step| step * 60) {
+                self.next_seq[0] += 1;
+                let frame = (0, self.next_seq[0], len);
+                let appended = cases::append(&wal, Urgency::Now, &[frame]);
+                if !started || appended.is_err() {
+                    break;
+                }
+                self.appended.push((frame, self.next_seq[0]));
+                let _ = watch.wait_committed(Ticket(self.next_seq[0]));
+            }
+            self.confirmed = watch.committed().0 as usize;
+            if wal.close().is_ok() && started {
+                self.confirmed = self.appended.len();
+            }
+            poisoned = watch.poison().is_some();
+            self.counts.confirmed = self.confirmed as u64;
+        }
+        let happened = self.disk.operations() >= operation;
+        if self.dice.chance(50) {
+            self.disk.kill();
+        } else {
+            self.disk.crash(self.dice.roll());
+        }
+        let wal = self.open()?;
+        self.compare(&wal)?;
+        self.counts.poisoned += u64::from(poisoned);
+        Ok(happened)
+    }
+
     fn round(&mut self) -> Result<(), String> {
         // A crash may come while the folder is being opened.
         if self.dice.chance(15) {

@@ -165,10 +165,8 @@ impl Wal {
         let mut window = Window::open(segment).map_err(failed(at))?;
         let mut chain = segment.seed;
         while (Mark { segment: segment.id, offset: at }) < self.opened_end {
-            let header = match window.batch(at).map_err(failed(at))? {
-                Found::Batch(header) => header,
-                Found::Nothing if segment.id < self.opened_end.segment => break,
-                _ => return Err(ScanError::Rotten { file: file(), offset: at }),
+            let Found::Batch(header) = window.batch(at).map_err(failed(at))? else {
+                return Err(ScanError::Rotten { file: file(), offset: at });
             };
             let bytes = window.bytes(at, header.len as usize).map_err(failed(at))?;
             match reader::verify(bytes, &header, chain) {
@@ -177,6 +175,7 @@ impl Wal {
                     return Err(ScanError::Rotten { file: file(), offset: at + inside as u64 });
                 }
             }
+            let rolled = reader::frames(bytes, &header).any(|placed| placed.ends_segment());
             for placed in reader::frames(bytes, &header) {
                 if crate::kind::is_callers(placed.header.kind)
                     && visit(placed.without_body()).is_break()
@@ -185,6 +184,9 @@ impl Wal {
                 }
             }
             at += u64::from(header.len);
+            if rolled {
+                break;
+            }
         }
         Ok(ControlFlow::Continue(()))
     }

@@ -12,6 +12,7 @@ use crate::limits::{
 };
 use crate::wal::chain::{self, BatchHeader};
 use crate::wal::segment::Segment;
+use crate::wal::writer::SealReason;
 
 const WINDOW_BYTES: usize = 1 << 20;
 /// A stretch of the index and the header of what stands behind it.
@@ -101,6 +102,12 @@ impl<'a> Placed<'a> {
     /// As a scan shows it.
     pub(crate) fn without_body(&self) -> Frame<'a> {
         self.header.frame(self.head, &[])
+    }
+
+    /// Whether this is the seal behind which nothing follows in its segment.
+    pub(crate) fn ends_segment(&self) -> bool {
+        let reason = self.head.first();
+        self.header.kind == crate::kind::SEAL && reason == Some(&(SealReason::Roll as u8))
     }
 
     pub(crate) fn body_is_intact(&self) -> bool {

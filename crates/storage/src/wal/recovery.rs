@@ -8,7 +8,7 @@
 //!    P. P < D: what stood at P was durable, so it is rot, and the folder is refused untouched.
 //! 4. Else P is where the log ends. What is not zero behind it is a torn tail: it is overwritten
 //!    with zeros and synced, so that no later write can bring it back to life.
-//! 5. What stands between the checkpoint and P may only be in the memory of the operating system:
+//! 5. What stands between D and P may only be in the memory of the operating system:
 //!    it is written once more and synced, before anybody is told of it.
 //!
 //! A bad body below D does not end the walk: the frame keeps its place and is reported. At or above
@@ -30,7 +30,7 @@ use crate::wal::directory::Directory;
 use crate::wal::manifest::{self, Manifest, ManifestFault};
 use crate::wal::reader::{self, Found, Placed, Verdict, Window, is_zero};
 use crate::wal::segment::{FILE_SUFFIX, FIRST_BATCH_AT, HeaderFault, Mark, Segment, SegmentHeader};
-use crate::wal::writer::{End, SealReason};
+use crate::wal::writer::End;
 use crate::wal::{Recovered, RottenBody, TornTail, WalOptions};
 
 /// The lock on the folder.
@@ -73,8 +73,8 @@ pub(crate) fn open(
     remove_unlisted(&*disk, &manifest, &names)?;
     let mut walk = Walk::new(&directory, &checkpoint, visit);
     let end = walk.run()?;
-    let mut recovered = walk.recovered;
-    finish(&directory, checkpoint, end, &mut recovered)
+    let (durable, mut recovered) = (walk.durable, walk.recovered);
+    finish(&directory, checkpoint, end, durable, &mut recovered)
 }
 
 fn failed(what: &'static str, file: &str) -> impl FnOnce(io::Error) -> OpenError {
@@ -309,8 +309,8 @@ impl<'a> Walk<'a> {
             let frame_kind = placed.header.kind;
             if kind::is_callers(frame_kind) {
                 self.frame(segment, frame_at, &placed);
-            } else if frame_kind == kind::SEAL {
-                rolled |= placed.head.first() == Some(&(SealReason::Roll as u8));
+            } else if kind::is_understood(frame_kind) {
+                rolled |= placed.ends_segment();
             } else if placed.header.critical {
                 let file = segment.name.to_string();
                 return Err(OpenError::UnknownKind { file, offset: frame_at, kind: frame_kind });
@@ -396,12 +396,13 @@ fn finish(
     directory: &Arc<Directory>,
     mut checkpoint: CheckpointFile,
     end: End,
+    durable: Mark,
     recovered: &mut Recovered,
 ) -> Result<Opened, OpenError> {
     let place = Mark { segment: end.segment.id, offset: end.offset };
     if !recovered.clean {
         recovered.torn = drop_tail(directory, &end)?;
-        write_again(directory, checkpoint.latest().durable, place)?;
+        write_again(directory, durable, place)?;
         let putting = failed("writing", checkpoint::NAME);
         checkpoint.put(place, false).map_err(putting)?;
     }
