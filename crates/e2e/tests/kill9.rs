@@ -3,6 +3,7 @@
 //! `COURANT_SEED` takes a printed seed back; the campaign program (`cargo xtask kill9`) takes any
 //! number of cycles.
 
+use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use courant_e2e::campaign::{self, Plan};
@@ -12,8 +13,8 @@ fn nothing_confirmed_is_lost_in_a_hundred_kills() {
     let plan = Plan { cycles: 100, seed: seed(), ..Plan::default() };
     let folder = tempfile::tempdir().expect("a temporary directory");
     let outcome = campaign::run(&plan, folder.path());
-    println!("{}", plan.replay());
-    println!("{}", outcome.counts);
+    // Straight to stderr, which the test runner does not hold back: the counts are always shown.
+    let _ = writeln!(std::io::stderr(), "{}\n{}", plan.replay(), outcome.counts);
     if !outcome.is_good() {
         for (directory, fault) in &outcome.faults {
             println!("data-{directory}: {fault}");

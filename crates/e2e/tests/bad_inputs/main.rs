@@ -83,7 +83,9 @@ fn bad_inputs_are_refused_and_harm_nobody() {
     let after = server.resident_bytes().expect("VmRSS");
     let exchanged = exchanged.expect("the neighbour is served");
     let peak = peak.expect("VmRSS");
-    println!(
+    // Straight to stderr, which the test runner does not hold back.
+    let _ = writeln!(
+        std::io::stderr(),
         "{} bad inputs; the neighbour exchanged {exchanged} messages; resident {} KiB before, {} \
          KiB at most, {} KiB after; {:.1} s",
         table.len() + TIMED.len(),
