@@ -1,1 +1,68 @@
-//! Courant.
+//! Courant, embeddable: the shell around the engine, and all that a door can see.
+//!
+//! [`Broker::open`] opens a folder (or [`Broker::in_memory`] none), [`Broker::session`] begins a
+//! session in this process, [`Broker::attach`] begins one for a door that brings its own
+//! [`Outlet`]. Everything runs on the caller's tokio runtime, apart from the log's own thread and
+//! one thread that reads bodies back from disk.
+//!
+//! What is promised: a publish that was confirmed as [`Level::Committed`] is on disk; no consumer
+//! of a queue ever sees a message that a crash can take back; nothing is dropped without being
+//! counted. Live subscriptions see messages at once and at most once.
+//!
+//! Reading order: `broker.rs`, `session.rs`, `shard.rs`, `outbox.rs`, `local_log.rs`,
+//! `recovery.rs`.
+
+mod body;
+mod broker;
+mod clock;
+mod codec;
+mod confirm;
+mod embedded;
+mod envelope;
+mod error;
+mod local_log;
+mod options;
+mod outbox;
+mod outlet;
+mod publish;
+mod reader;
+mod recovery;
+mod router;
+mod session;
+mod shard;
+mod stats;
+mod transient;
+mod worker;
+
+pub use broker::{Broker, Opened};
+pub use confirm::{Confirm, Level};
+pub use courant_engine::Topology;
+pub use courant_engine::{
+    Cause, Closes, ExchangeKind, Handle, Header, Lease, MessageId, Properties, QueueCounts,
+    QueueOptions, Refusal, Retry, Selector, Settling, SubscribeOptions, Value, Verdict,
+};
+pub use courant_engine::{Grant, Operation, Operations, Principal};
+pub use embedded::{Delivered, EmbeddedSession, Subscription};
+pub use error::{CloseError, OpenError};
+pub use options::Options;
+pub use outbox::Outbox;
+pub use outlet::{Flush, LiveFormat, LiveMessage, Message, Outlet, Tag};
+pub use publish::{DestinationId, Outgoing, Published, Room};
+pub use session::{Claimed, Destination, Session, Subscribed};
+pub use stats::{Stats, StatsSnapshot};
+
+pub use courant_storage::Ticket;
+
+/// Limits that doors and their options have to agree with.
+pub mod limits {
+    pub use courant_engine::limits::{
+        CREDIT_DEFAULT, CREDIT_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, SUBSCRIPTIONS_MAX,
+        VISIBILITY_MS_DEFAULT, VISIBILITY_MS_MAX, VISIBILITY_MS_MIN,
+    };
+    /// Bytes that wait for one connection before its deliveries stop and its commands wait.
+    pub const OUTBOX_BYTES_MAX: usize = 1 << 20;
+    /// Bytes of transient messages before more are refused.
+    pub const TRANSIENT_BYTES_MAX: usize = 1 << 30;
+    /// Destinations whose route one session remembers.
+    pub const ROUTES_MAX: usize = 1024;
+}

@@ -1,0 +1,197 @@
+//! The handle that programs and doors hold.
+
+use crate::clock::Clock;
+use crate::embedded::EmbeddedSession;
+use crate::error::{CloseError, OpenError};
+use crate::local_log::LocalLog;
+use crate::options::Options;
+use crate::outbox::Outbox;
+use crate::outlet::Outlet;
+use crate::reader::Reader;
+use crate::recovery::{self, Replayed};
+use crate::session::Session;
+use crate::shard::Shard;
+use crate::stats::StatsSnapshot;
+use crate::worker;
+use courant_engine::{Principal, QueueCounts, Refusal};
+use courant_storage::{Disk, LaneId, Memory, RealDisk, Recovered, Store, Wal, WalOptions};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// The number of the only shard of a node that stands alone.
+const SHARD: u16 = 0;
+
+/// What an opening found.
+#[derive(Debug, Clone, Default)]
+pub struct Opened {
+    /// Records that were applied.
+    pub records: u64,
+    /// Messages among them.
+    pub messages: u64,
+    /// The term that began.
+    pub term: u64,
+    /// What the log says of its files; `None` for a broker in memory.
+    pub log: Option<Recovered>,
+}
+
+struct Inner {
+    shard: Arc<Shard>,
+    reader: Arc<Reader>,
+    reader_thread: Mutex<Option<JoinHandle<()>>>,
+    options: Options,
+    opened: Opened,
+}
+
+/// A broker: a cheap handle.
+#[derive(Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("opened", &self.inner.opened).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Opens a folder, making it if it does not exist, and recovers what is in it.
+    ///
+    /// # Errors
+    /// A second process on the folder, a newer format and rot are refused, with what to do.
+    pub async fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let path = path.as_ref().to_owned();
+        let runtime = tokio::runtime::Handle::current();
+        let open = move || {
+            let _context = runtime.enter();
+            let disk = RealDisk::new(path).map_err(OpenError::Thread)?;
+            Self::open_disk(Arc::new(disk), options)
+        };
+        // A panic while opening goes on in the caller.
+        match tokio::task::spawn_blocking(open).await {
+            Ok(opened) => opened,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Opens a log on any disk. Waits for it: not for a network thread.
+    pub fn open_disk(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
+        let wal = WalOptions {
+            segment_bytes: options.segment_bytes,
+            in_flight_bytes_max: options.in_flight_bytes_max,
+            cache_bytes_max: options.cache_bytes_max,
+            ..WalOptions::default()
+        };
+        let (wal, recovered) = Wal::open(disk, wal)?;
+        Self::begin(Arc::new(wal), Some(recovered), options)
+    }
+
+    /// A broker that forgets everything when it is closed.
+    pub fn in_memory(options: Options) -> Result<Self, OpenError> {
+        Self::begin(Arc::new(Memory::new()), None, options)
+    }
+
+    fn begin(
+        store: Arc<dyn Store>,
+        log: Option<Recovered>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        let (engine, replayed) = recovery::replay(&*store, LaneId(SHARD))?;
+        let Replayed { records, messages, last_stamp_ms } = replayed;
+        let opening = engine.opening();
+        let clock = Clock::start(last_stamp_ms);
+        let shard = Arc::new(Shard::new(SHARD, engine, Arc::clone(&store), clock));
+        store.start(LocalLog::new(&shard))?;
+        let ticket = shard.begin_term(&opening).map_err(|_| OpenError::Begin)?;
+        while store.committed() < ticket || shard.lock().applied < ticket {
+            if shard.is_poisoned.load(std::sync::atomic::Ordering::Acquire) {
+                return Err(OpenError::Begin);
+            }
+            std::thread::sleep(std::time::Duration::from_micros(200));
+        }
+        let (reader, thread) = Reader::start(store, SHARD)?;
+        worker::start_ticker(&shard);
+        let term = shard.term.load(std::sync::atomic::Ordering::Relaxed);
+        let opened = Opened { records, messages, term, log };
+        let reader_thread = Mutex::new(Some(thread));
+        Ok(Self { inner: Arc::new(Inner { shard, reader, reader_thread, options, opened }) })
+    }
+
+    /// What the opening found.
+    pub fn opened(&self) -> &Opened {
+        &self.inner.opened
+    }
+
+    /// Begins a session for a door.
+    pub fn attach(
+        &self,
+        namespace: &str,
+        principal: Arc<Principal>,
+        outlet: Box<dyn Outlet>,
+    ) -> Result<Session, Refusal> {
+        let shard = &self.inner.shard;
+        let outbox = Outbox::new(SHARD, outlet, Arc::clone(&self.inner.reader));
+        let id = {
+            let mut state = shard.lock();
+            let id = state.engine.attach(namespace, principal)?;
+            state.join(id, Arc::clone(&outbox));
+            id
+        };
+        let most = self.inner.options.in_flight_bytes_max;
+        Ok(Session::new(Arc::clone(shard), id, outbox, most))
+    }
+
+    /// Begins a session in this process, in the namespace `/`, without restrictions.
+    pub fn session(&self, name: &str) -> Result<EmbeddedSession, Refusal> {
+        let principal = Arc::new(Principal::unrestricted(name));
+        EmbeddedSession::begin(|outlet| self.attach("/", principal, outlet))
+    }
+
+    /// Counters since the opening.
+    pub fn stats(&self) -> StatsSnapshot {
+        self.inner.shard.stats.snapshot()
+    }
+
+    /// Every queue and how it is doing.
+    pub fn queues(&self) -> Vec<(String, QueueCounts)> {
+        let all = self.inner.shard.lock().engine.queues();
+        all.into_iter().map(|(name, _, counts)| (name.to_string(), counts)).collect()
+    }
+
+    /// A hash of everything that the log determines, to compare a replay with.
+    pub fn ledger_hash(&self) -> u64 {
+        self.inner.shard.lock().engine.ledger().hash()
+    }
+
+    /// Ends all sessions: their clients are told that the broker closes.
+    pub fn end_sessions(&self) {
+        self.inner.shard.close_sessions(Refusal::Closing);
+    }
+
+    /// Whether the log failed: nothing is confirmed any more.
+    pub fn is_poisoned(&self) -> bool {
+        self.inner.shard.is_poisoned.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Ends all sessions, writes and seals the log. Later publishes are refused.
+    ///
+    /// # Errors
+    /// If the log could not be sealed; what was confirmed is safe all the same.
+    pub async fn close(&self) -> Result<(), CloseError> {
+        let inner = Arc::clone(&self.inner);
+        let close = move || {
+            inner.shard.close_sessions(Refusal::Closing);
+            inner.reader.close();
+            let thread = inner.reader_thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(thread) = thread {
+                let _ = thread.join();
+            }
+            inner.shard.store.close()
+        };
+        match tokio::task::spawn_blocking(close).await {
+            Ok(closed) => Ok(closed?),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Records ⇄ bytes, as drawn in `docs/format.md`. Little-endian throughout.
+//!
+//! To change a record: give it a new version (never change an old one), keep reading the old ones
+//! here, draw the new form in `docs/format.md`, and add a fixture.
+
+use courant_engine::record::{SeqRange, Targets};
+use courant_engine::{Cause, ExchangeId, ExchangeKind, NamespaceId, QueueId, QueueOptions, Record};
+use thiserror::Error;
+
+/// A message went into queues.
+pub(crate) const PUBLISHED: u8 = 0x10;
+const SETTLED: u8 = 0x11;
+const RETURNED: u8 = 0x12;
+const OPENED: u8 = 0x20;
+const BLOCK_RESERVED: u8 = 0x21;
+const NAMESPACE_DECLARED: u8 = 0x22;
+const EXCHANGE_DECLARED: u8 = 0x23;
+const EXCHANGE_DELETED: u8 = 0x24;
+const QUEUE_DECLARED: u8 = 0x25;
+const QUEUE_DELETED: u8 = 0x26;
+const BOUND: u8 = 0x27;
+const UNBOUND: u8 = 0x28;
+
+/// Version of every kind above.
+pub(crate) const VERSION: u8 = 1;
+
+/// Bytes before the targets of a published record: flags, exchange, stamp.
+const PUBLISHED_FIXED: usize = 2 + 4 + 8;
+
+/// Why bytes are not a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CodecError {
+    /// The kind is unknown.
+    #[error("unknown kind")]
+    Kind,
+    /// The version is newer than this program.
+    #[error("unknown version")]
+    Version,
+    /// The length does not fit the kind.
+    #[error("wrong length")]
+    Length,
+    /// A field has a value that its kind does not have.
+    #[error("wrong value")]
+    Value,
+}
+
+/// Room for the parts of a record that are decoded and not borrowed.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    ranges: Vec<SeqRange>,
+    attempts: Vec<(u64, u16)>,
+}
+
+/// The kind of a record.
+pub(crate) fn kind(record: &Record<'_>) -> u8 {
+    match record {
+        Record::Published { .. } => PUBLISHED,
+        Record::Settled { .. } => SETTLED,
+        Record::Returned { .. } => RETURNED,
+        Record::Opened { .. } => OPENED,
+        Record::BlockReserved { .. } => BLOCK_RESERVED,
+        Record::NamespaceDeclared { .. } => NAMESPACE_DECLARED,
+        Record::ExchangeDeclared { .. } => EXCHANGE_DECLARED,
+        Record::ExchangeDeleted { .. } => EXCHANGE_DELETED,
+        Record::QueueDeclared { .. } => QUEUE_DECLARED,
+        Record::QueueDeleted { .. } => QUEUE_DELETED,
+        Record::Bound { .. } => BOUND,
+        Record::Unbound { .. } => UNBOUND,
+    }
+}
+
+/// Writes the head of a published record.
+pub(crate) fn encode_published(out: &mut Vec<u8>, exchange: ExchangeId, stamp: u64, to: &[u8]) {
+    let mut fixed = [0; PUBLISHED_FIXED];
+    fixed[2..6].copy_from_slice(&exchange.0.to_le_bytes());
+    fixed[6..].copy_from_slice(&stamp.to_le_bytes());
+    out.extend_from_slice(&fixed);
+    out.extend_from_slice(to);
+}
+
+/// Writes the head of any record but a published one.
+pub(crate) fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
+    match *record {
+        Record::Published { exchange, targets, .. } => {
+            encode_published(out, exchange, 0, targets.as_bytes());
+        }
+        Record::Settled { queue, cause, ranges } => {
+            out.extend_from_slice(&queue.0.to_le_bytes());
+            out.extend_from_slice(&u32::from(cause as u8).to_le_bytes());
+            for (first, last) in ranges {
+                out.extend_from_slice(&first.to_le_bytes());
+                out.extend_from_slice(&last.to_le_bytes());
+            }
+        }
+        Record::Returned { queue, attempts } => {
+            out.extend_from_slice(&queue.0.to_le_bytes());
+            for (seq, count) in attempts {
+                out.extend_from_slice(&seq.to_le_bytes());
+                out.extend_from_slice(&count.to_le_bytes());
+            }
+        }
+        Record::Opened { term, block } => {
+            out.extend_from_slice(&term.to_le_bytes());
+            out.extend_from_slice(&block.to_le_bytes());
+        }
+        Record::BlockReserved { block } => out.extend_from_slice(&block.to_le_bytes()),
+        Record::NamespaceDeclared { id, name } => {
+            out.extend_from_slice(&id.0.to_le_bytes());
+            out.extend_from_slice(name.as_bytes());
+        }
+        Record::ExchangeDeclared { id, namespace, name, kind } => {
+            out.extend_from_slice(&id.0.to_le_bytes());
+            out.extend_from_slice(&namespace.0.to_le_bytes());
+            out.push(kind as u8);
+            out.extend_from_slice(name.as_bytes());
+        }
+        Record::ExchangeDeleted { id } => out.extend_from_slice(&id.0.to_le_bytes()),
+        Record::QueueDeclared { id, namespace, name, options } => {
+            out.extend_from_slice(&id.0.to_le_bytes());
+            out.extend_from_slice(&namespace.0.to_le_bytes());
+            out.extend_from_slice(&options.visibility_ms.to_le_bytes());
+            out.extend_from_slice(name.as_bytes());
+        }
+        Record::QueueDeleted { id } => out.extend_from_slice(&id.0.to_le_bytes()),
+        Record::Bound { exchange, queue, key } | Record::Unbound { exchange, queue, key } => {
+            out.extend_from_slice(&exchange.0.to_le_bytes());
+            out.extend_from_slice(&queue.0.to_le_bytes());
+            out.extend_from_slice(key);
+        }
+    }
+}
+
+/// When a published record was admitted, in milliseconds since 1970.
+pub(crate) fn stamp(head: &[u8]) -> Option<u64> {
+    head.get(6..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+/// Reads bytes from the front.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
+        let (front, rest) = self.0.split_first_chunk::<N>().ok_or(CodecError::Length)?;
+        self.0 = rest;
+        Ok(*front)
+    }
+
+    fn u32(&mut self) -> Result<u32, CodecError> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, CodecError> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn text(self) -> Result<&'a str, CodecError> {
+        std::str::from_utf8(self.0).map_err(|_| CodecError::Value)
+    }
+}
+
+/// Reads a record. `seq` and `size` are what the log says of its frame.
+pub(crate) fn decode<'a>(
+    (kind, version): (u8, u8),
+    (seq, size): (u64, u32),
+    head: &'a [u8],
+    scratch: &'a mut Scratch,
+) -> Result<Record<'a>, CodecError> {
+    if version != VERSION {
+        return Err(CodecError::Version);
+    }
+    let mut fields = Fields(head);
+    match kind {
+        PUBLISHED => {
+            let flags = u16::from_le_bytes(fields.take()?);
+            if flags != 0 {
+                return Err(CodecError::Value);
+            }
+            let exchange = ExchangeId(fields.u32()?);
+            let _stamp = fields.u64()?;
+            let targets = Targets::new(fields.0).ok_or(CodecError::Length)?;
+            Ok(Record::Published { seq, size, exchange, targets })
+        }
+        SETTLED => {
+            let queue = QueueId(fields.u32()?);
+            let number = u8::try_from(fields.u32()?).map_err(|_| CodecError::Value)?;
+            let cause = Cause::from_number(number).ok_or(CodecError::Value)?;
+            scratch.ranges.clear();
+            while !fields.0.is_empty() {
+                let range = (fields.u64()?, fields.u64()?);
+                scratch.ranges.push(range);
+            }
+            Ok(Record::Settled { queue, cause, ranges: &scratch.ranges })
+        }
+        RETURNED => {
+            let queue = QueueId(fields.u32()?);
+            scratch.attempts.clear();
+            while !fields.0.is_empty() {
+                let attempt = (fields.u64()?, u16::from_le_bytes(fields.take()?));
+                scratch.attempts.push(attempt);
+            }
+            Ok(Record::Returned { queue, attempts: &scratch.attempts })
+        }
+        _ => decode_topology(kind, fields),
+    }
+}
+
+fn decode_topology(kind: u8, mut fields: Fields<'_>) -> Result<Record<'_>, CodecError> {
+    Ok(match kind {
+        OPENED => Record::Opened { term: fields.u64()?, block: fields.u64()? },
+        BLOCK_RESERVED => Record::BlockReserved { block: fields.u64()? },
+        NAMESPACE_DECLARED => {
+            Record::NamespaceDeclared { id: NamespaceId(fields.u32()?), name: fields.text()? }
+        }
+        EXCHANGE_DECLARED => {
+            let (id, namespace) = (ExchangeId(fields.u32()?), NamespaceId(fields.u32()?));
+            let [kind] = fields.take()?;
+            let kind = ExchangeKind::from_number(kind).ok_or(CodecError::Value)?;
+            Record::ExchangeDeclared { id, namespace, name: fields.text()?, kind }
+        }
+        EXCHANGE_DELETED => Record::ExchangeDeleted { id: ExchangeId(fields.u32()?) },
+        QUEUE_DECLARED => {
+            let (id, namespace) = (QueueId(fields.u32()?), NamespaceId(fields.u32()?));
+            let options = QueueOptions { durable: true, visibility_ms: fields.u64()? };
+            Record::QueueDeclared { id, namespace, name: fields.text()?, options }
+        }
+        QUEUE_DELETED => Record::QueueDeleted { id: QueueId(fields.u32()?) },
+        BOUND | UNBOUND => {
+            let (exchange, queue) = (ExchangeId(fields.u32()?), QueueId(fields.u32()?));
+            let key = fields.0;
+            if kind == BOUND {
+                Record::Bound { exchange, queue, key }
+            } else {
+                Record::Unbound { exchange, queue, key }
+            }
+        }
+        _ => return Err(CodecError::Kind),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_comes_back() {
+        let targets: Vec<u8> = [7u32, 9].iter().flat_map(|id| id.to_le_bytes()).collect();
+        let (queue, exchange, namespace) = (QueueId(7), ExchangeId(3), NamespaceId(0));
+        let targets = Targets::new(&targets).expect("eight bytes");
+        for record in [
+            Record::Published { seq: 5, size: 11, exchange, targets },
+            Record::Settled { queue, cause: Cause::Acked, ranges: &[(1, 4), (9, 9)] },
+            Record::Returned { queue, attempts: &[(5, 2), (6, 65_535)] },
+            Record::Opened { term: 4, block: 9 },
+            Record::BlockReserved { block: 10 },
+            Record::NamespaceDeclared { id: namespace, name: "n" },
+            Record::ExchangeDeclared {
+                id: exchange,
+                namespace,
+                name: "x",
+                kind: ExchangeKind::Direct,
+            },
+            Record::ExchangeDeleted { id: exchange },
+            Record::QueueDeclared {
+                id: queue,
+                namespace,
+                name: "größe",
+                options: QueueOptions::default(),
+            },
+            Record::QueueDeleted { id: queue },
+            Record::Bound { exchange, queue, key: b"k" },
+            Record::Unbound { exchange, queue, key: b"" },
+        ] {
+            let mut head = Vec::new();
+            encode(&record, &mut head);
+            let mut scratch = Scratch::default();
+            let back = decode((kind(&record), VERSION), (5, 11), &head, &mut scratch);
+            assert_eq!(back, Ok(record));
+            let newer = decode((kind(&record), VERSION + 1), (5, 11), &head, &mut scratch);
+            assert_eq!(newer, Err(CodecError::Version));
+        }
+        assert_eq!(
+            decode((0x7f, VERSION), (1, 1), b"", &mut Scratch::default()),
+            Err(CodecError::Kind)
+        );
+        let cut = decode((SETTLED, VERSION), (1, 1), &[0; 9], &mut Scratch::default());
+        assert_eq!(cut, Err(CodecError::Length));
+    }
+}

@@ -1,0 +1,44 @@
+//! Errors of opening and closing. Everything in between is a [`Refusal`](crate::Refusal).
+
+use crate::codec::CodecError;
+use thiserror::Error;
+
+/// A folder was not opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The log could not be opened.
+    #[error(transparent)]
+    Log(#[from] courant_storage::OpenError),
+    /// The log could not be read through.
+    #[error(transparent)]
+    Scan(#[from] courant_storage::ScanError),
+    /// The log thread could not be started.
+    #[error(transparent)]
+    Start(#[from] courant_storage::StartError),
+    /// A record is not understood: a newer version wrote it, or this one has a bug.
+    #[error(
+        "record {seq} of kind {kind:#04x} is not understood: {cause}; use the version that wrote it"
+    )]
+    Record {
+        /// The record's number.
+        seq: u64,
+        /// The record's kind.
+        kind: u8,
+        /// What is wrong with it.
+        cause: CodecError,
+    },
+    /// The first record could not be committed.
+    #[error("the log does not take the opening's record")]
+    Begin,
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// A broker did not close cleanly.
+#[derive(Debug, Error)]
+pub enum CloseError {
+    /// The log could not be sealed.
+    #[error(transparent)]
+    Log(#[from] courant_storage::CloseError),
+}

@@ -1,0 +1,22 @@
+//! What an embedding program or the server may choose.
+
+/// Options of a broker. All have safe defaults.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bytes of the log's tail that are kept in memory to serve bodies from.
+    pub cache_bytes_max: usize,
+    /// Bytes that may wait for their commit before publishers wait.
+    pub in_flight_bytes_max: usize,
+    /// Size of a segment of the log.
+    pub segment_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_bytes_max: courant_storage::limits::CACHE_BYTES_MAX,
+            in_flight_bytes_max: courant_storage::limits::IN_FLIGHT_BYTES_MAX,
+            segment_bytes: courant_storage::limits::SEGMENT_BYTES,
+        }
+    }
+}

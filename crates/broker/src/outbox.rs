@@ -1,0 +1,547 @@
+//! One per session: what is on its way to a client.
+//!
+//! Two locks. The *inbox* is pushed to by anybody with news, often with the shard's lock held; only
+//! descriptors and bytes move there. The *pipe* is held by whoever flushes: it encodes through the
+//! door's [`Outlet`] and gives bytes to the socket, with no other lock held. Who finds the pipe
+//! taken leaves: its holder looks at the inbox again before it goes.
+//!
+//! Order: items leave in the order of pushing. Replies leave in the order of their requests, and
+//! those that wait for a commit hold back the later ones, but not deliveries. A delivery whose
+//! body must be read from disk holds its place: later deliveries wait behind it.
+//!
+//! Bounds: deliveries stop when [`OUTBOX_BYTES_MAX`] bytes wait (the engine is told that the
+//! session is stalled), live frames are dropped and counted, and doors stop reading commands.
+
+use crate::body::{Placed, Source};
+use crate::confirm::Level;
+use crate::limits::OUTBOX_BYTES_MAX;
+use crate::outlet::{Flush, Message, Outlet, Tag};
+use crate::reader::Reader;
+use crate::shard::Shard;
+use courant_engine::{Cause, MessageId, Refusal, SessionId};
+use courant_storage::{Batch, Ticket};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// A client that takes nothing for so long is closed.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Something to send, in order.
+#[derive(Debug)]
+enum Item {
+    /// That many bytes of [`Queue::bytes`].
+    Bytes(usize),
+    /// That many of [`Queue::deliveries`], whose bodies are there.
+    Run(Tag, Source, usize),
+    /// A subscription ended.
+    Cancelled(Tag, Cause),
+    /// The session ends.
+    Refused(Refusal),
+}
+
+/// Items and what they count.
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    deliveries: VecDeque<Placed>,
+    bytes: Vec<u8>,
+}
+
+/// Replies to consecutive requests that wait for the same thing.
+#[derive(Debug)]
+struct Span {
+    after: Ticket,
+    level: Level,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    queue: Queue,
+    /// Replies that wait for a commit, or behind one that does.
+    spans: VecDeque<Span>,
+    span_bytes: VecDeque<u8>,
+    committed: Ticket,
+    written: Ticket,
+    failed: Option<Refusal>,
+}
+
+impl Inbox {
+    fn reached(&self, after: Ticket, level: Level) -> bool {
+        match level {
+            Level::Memory => true,
+            Level::Written => self.written.max(self.committed) >= after,
+            Level::Committed => self.committed >= after,
+        }
+    }
+
+    fn push_bytes(&mut self, bytes: &[u8]) {
+        self.queue.bytes.extend_from_slice(bytes);
+        match self.queue.items.back_mut() {
+            Some(Item::Bytes(count)) => *count += bytes.len(),
+            _ => self.queue.items.push_back(Item::Bytes(bytes.len())),
+        }
+    }
+
+    /// Moves the replies that need not wait any more to the items.
+    fn release_replies(&mut self) {
+        let mut ready = 0;
+        while let Some(span) = self.spans.front()
+            && self.reached(span.after, span.level)
+        {
+            ready += span.bytes;
+            self.spans.pop_front();
+        }
+        if ready > 0 {
+            let (front, back) = self.span_bytes.as_slices();
+            let from_front = ready.min(front.len());
+            self.queue.bytes.extend_from_slice(&front[..from_front]);
+            self.queue.bytes.extend_from_slice(&back[..ready - from_front]);
+            self.span_bytes.drain(..ready);
+            match self.queue.items.back_mut() {
+                Some(Item::Bytes(count)) => *count += ready,
+                _ => self.queue.items.push_back(Item::Bytes(ready)),
+            }
+        }
+    }
+}
+
+struct Pipe {
+    outlet: Box<dyn Outlet>,
+    /// Swapped with the inbox's; empty between flushes.
+    queue: Queue,
+    /// Deliveries that wait for a body from disk, and what came after them.
+    waiting: Queue,
+    /// A task waits for the socket to take more.
+    has_writer: bool,
+    /// The reader has this outbox on its list.
+    has_reader: bool,
+    is_gone: bool,
+}
+
+/// What is on its way to one client.
+pub struct Outbox {
+    shard_number: u16,
+    inbox: Mutex<Inbox>,
+    pipe: Mutex<Pipe>,
+    /// Bytes in the inbox, of bodies where it holds deliveries.
+    queued: AtomicUsize,
+    /// Bytes that the outlet holds.
+    held: AtomicUsize,
+    /// Something was pushed since the pipe's holder looked last.
+    is_dirty: AtomicBool,
+    is_stalled: AtomicBool,
+    is_closed: AtomicBool,
+    news: Notify,
+    runtime: tokio::runtime::Handle,
+    reader: Arc<Reader>,
+    owner: OnceLock<(Weak<Shard>, SessionId)>,
+}
+
+impl std::fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbox").field("pressure", &self.pressure()).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while holding it was reported by the thread that panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Outbox {
+    pub(crate) fn new(
+        shard_number: u16,
+        outlet: Box<dyn Outlet>,
+        reader: Arc<Reader>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            shard_number,
+            inbox: Mutex::default(),
+            pipe: Mutex::new(Pipe {
+                outlet,
+                queue: Queue::default(),
+                waiting: Queue::default(),
+                has_writer: false,
+                has_reader: false,
+                is_gone: false,
+            }),
+            queued: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            is_dirty: AtomicBool::new(false),
+            is_stalled: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            news: Notify::new(),
+            runtime: tokio::runtime::Handle::current(),
+            reader,
+            owner: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn belongs_to(&self, shard: Weak<Shard>, session: SessionId) {
+        let _ = self.owner.set((shard, session));
+    }
+
+    fn mark(&self) {
+        self.is_dirty.store(true, Ordering::SeqCst);
+    }
+
+    /// Bytes on their way to the client.
+    pub fn pressure(&self) -> usize {
+        self.queued.load(Ordering::Relaxed) + self.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much waits that nothing should be added that can wait elsewhere.
+    pub fn is_congested(&self) -> bool {
+        self.pressure() > OUTBOX_BYTES_MAX
+    }
+
+    /// Whether the client is gone or was closed.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Is ready when the client caught up, or is gone.
+    pub async fn drained(&self) {
+        loop {
+            let news = self.news.notified();
+            if !self.is_congested() || self.is_closed() {
+                return;
+            }
+            news.await;
+        }
+    }
+
+    /// Is ready when the client is gone or was closed.
+    pub async fn closed(&self) {
+        loop {
+            let news = self.news.notified();
+            if self.is_closed() {
+                return;
+            }
+            news.await;
+        }
+    }
+
+    /// Is ready when the client has everything, or is gone.
+    pub async fn emptied(&self) {
+        loop {
+            let news = self.news.notified();
+            let is_gone = lock(&self.pipe).is_gone;
+            if self.pressure() == 0 || is_gone {
+                return;
+            }
+            news.await;
+        }
+    }
+
+    /// Adds replies in the door's own form: to go out after all replies before them, and not
+    /// before the ticket has reached the level.
+    pub fn reply(&self, bytes: &[u8], after: Option<(Ticket, Level)>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
+        let mut inbox = lock(&self.inbox);
+        let (after, level) = after.unwrap_or((Ticket(0), Level::Memory));
+        if inbox.spans.is_empty() && inbox.reached(after, level) {
+            inbox.push_bytes(bytes);
+            self.mark();
+            return;
+        }
+        inbox.span_bytes.extend(bytes);
+        match inbox.spans.back_mut() {
+            Some(last) if last.after == after && last.level == level => last.bytes += bytes.len(),
+            _ => inbox.spans.push_back(Span { after, level, bytes: bytes.len() }),
+        }
+    }
+
+    /// Adds bytes that belong to no request, such as pings.
+    pub fn notice(&self, bytes: &[u8]) {
+        self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
+        lock(&self.inbox).push_bytes(bytes);
+        self.mark();
+    }
+
+    /// Adds live frames, unless the client is too slow; says whether they were added.
+    pub(crate) fn live(&self, frames: &[u8]) -> bool {
+        if self.is_congested() || self.is_closed() {
+            return false;
+        }
+        self.notice(frames);
+        true
+    }
+
+    /// Adds deliveries. Called with the shard's lock held.
+    pub(crate) fn deliver(&self, tag: Tag, source: Source, run: &[Placed]) {
+        let bytes: usize = run.iter().map(|placed| placed.delivery.size as usize).sum();
+        self.queued.fetch_add(bytes, Ordering::Relaxed);
+        let mut inbox = lock(&self.inbox);
+        inbox.queue.deliveries.extend(run);
+        inbox.queue.items.push_back(Item::Run(tag, source, run.len()));
+        self.mark();
+    }
+
+    pub(crate) fn cancel(&self, tag: Tag, cause: Cause) {
+        lock(&self.inbox).queue.items.push_back(Item::Cancelled(tag, cause));
+        self.mark();
+    }
+
+    /// Ends the session after everything that was added before.
+    pub fn close(&self, refusal: Refusal) {
+        let mut inbox = lock(&self.inbox);
+        if inbox.failed.is_none() {
+            inbox.failed = Some(refusal);
+            inbox.queue.items.push_back(Item::Refused(refusal));
+        }
+        drop(inbox);
+        self.mark();
+        self.is_closed.store(true, Ordering::Release);
+        self.news.notify_waiters();
+    }
+
+    pub(crate) fn note(&self, ticket: Ticket, level: Level) {
+        let mut inbox = lock(&self.inbox);
+        match level {
+            Level::Committed => inbox.committed = inbox.committed.max(ticket),
+            _ => inbox.written = inbox.written.max(ticket),
+        }
+        inbox.release_replies();
+        drop(inbox);
+        self.mark();
+        self.news.notify_waiters();
+    }
+
+    /// Waits until a ticket of this session is committed.
+    pub async fn committed(&self, ticket: Ticket) -> Result<(), Refusal> {
+        loop {
+            let news = self.news.notified();
+            {
+                let inbox = lock(&self.inbox);
+                if inbox.committed >= ticket {
+                    return Ok(());
+                }
+                if let Some(refusal) = inbox.failed {
+                    return Err(refusal);
+                }
+            }
+            news.await;
+        }
+    }
+
+    /// Encodes what is in the inbox and gives it to the client. Never waits, not even for the
+    /// lock: whoever holds the pipe does it.
+    pub fn flush(self: &Arc<Self>) {
+        loop {
+            let Ok(mut pipe) = self.pipe.try_lock() else { return };
+            self.drain(&mut pipe);
+            drop(pipe);
+            self.wake_owner();
+            if !self.is_dirty.load(Ordering::SeqCst) {
+                return;
+            }
+        }
+    }
+
+    fn drain(self: &Arc<Self>, pipe: &mut Pipe) {
+        while self.is_dirty.swap(false, Ordering::SeqCst) {
+            let committed = {
+                let mut inbox = lock(&self.inbox);
+                std::mem::swap(&mut inbox.queue, &mut pipe.queue);
+                self.queued.store(inbox.span_bytes.len(), Ordering::Relaxed);
+                inbox.committed
+            };
+            pipe.outlet.committed(committed);
+            pipe.encode(self.shard_number);
+        }
+        if !pipe.has_writer && !pipe.is_gone {
+            self.push_out(pipe);
+        }
+        self.held.store(pipe.outlet.held_bytes() + pipe.waiting.bytes.len(), Ordering::Relaxed);
+        let wants_reader = !pipe.waiting.items.is_empty() && !pipe.has_reader;
+        if wants_reader && pipe.outlet.held_bytes() <= OUTBOX_BYTES_MAX && !pipe.is_gone {
+            pipe.has_reader = true;
+            self.reader.want(self);
+        }
+    }
+
+    fn push_out(self: &Arc<Self>, pipe: &mut Pipe) {
+        match pipe.outlet.flush() {
+            Flush::Done => {}
+            Flush::Gone => {
+                pipe.is_gone = true;
+                pipe.waiting = Queue::default();
+                self.is_closed.store(true, Ordering::Release);
+                self.news.notify_waiters();
+            }
+            Flush::Blocked => {
+                pipe.has_writer = true;
+                let writable = pipe.outlet.writable();
+                let this = Arc::clone(self);
+                // The writer exists only while the socket is full.
+                self.runtime.spawn(async move { this.write_when_ready(writable).await });
+            }
+        }
+    }
+
+    async fn write_when_ready(
+        self: Arc<Self>,
+        mut writable: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+    ) {
+        loop {
+            if tokio::time::timeout(WRITE_PATIENCE, writable).await.is_err() {
+                self.close(Refusal::SlowReader);
+                lock(&self.pipe).is_gone = true;
+                return;
+            }
+            {
+                let mut pipe = lock(&self.pipe);
+                match pipe.outlet.flush() {
+                    Flush::Blocked => {
+                        self.held.store(pipe.outlet.held_bytes(), Ordering::Relaxed);
+                        writable = pipe.outlet.writable();
+                        continue;
+                    }
+                    Flush::Gone => {
+                        pipe.is_gone = true;
+                        self.is_closed.store(true, Ordering::Release);
+                    }
+                    Flush::Done => {}
+                }
+                pipe.has_writer = false;
+            }
+            self.news.notify_waiters();
+            self.flush();
+            return;
+        }
+    }
+
+    /// Tells who waits for this client to catch up, once it has.
+    fn wake_owner(&self) {
+        if self.pressure() <= OUTBOX_BYTES_MAX / 2 && self.is_stalled.swap(false, Ordering::AcqRel)
+        {
+            self.news.notify_waiters();
+            if let Some((shard, session)) = self.owner.get()
+                && let Some(shard) = shard.upgrade()
+            {
+                shard.resume(*session);
+            }
+        }
+    }
+
+    /// Notes that the engine holds deliveries back. Called with the shard's lock held.
+    pub(crate) fn stall(&self) {
+        self.is_stalled.store(true, Ordering::Release);
+    }
+
+    /// The numbers of the next deliveries whose bodies are to be read from disk.
+    pub(crate) fn wanted(&self, most: usize, seqs: &mut Vec<u64>) {
+        seqs.clear();
+        let pipe = lock(&self.pipe);
+        let Some(Item::Run(_, Source::Disk, count)) = pipe.waiting.items.front() else { return };
+        let mut bytes = 0;
+        for placed in pipe.waiting.deliveries.iter().take((*count).min(most)) {
+            bytes += placed.delivery.size as usize;
+            if bytes > OUTBOX_BYTES_MAX && !seqs.is_empty() {
+                break;
+            }
+            seqs.push(placed.delivery.seq);
+        }
+    }
+
+    /// Sends the deliveries that [`Self::wanted`] named, with the bodies that were read; one that
+    /// could not be read is left out. Says whether the reader should come back.
+    pub(crate) fn supply(self: &Arc<Self>, bodies: &Batch, count: usize) -> bool {
+        let mut pipe = lock(&self.pipe);
+        pipe.supply(self.shard_number, bodies, count);
+        let more = !pipe.waiting.items.is_empty();
+        let again = more && pipe.outlet.held_bytes() <= OUTBOX_BYTES_MAX && !pipe.is_gone;
+        pipe.has_reader = again;
+        if !pipe.has_writer && !pipe.is_gone {
+            self.push_out(&mut pipe);
+        }
+        self.held.store(pipe.outlet.held_bytes() + pipe.waiting.bytes.len(), Ordering::Relaxed);
+        drop(pipe);
+        self.news.notify_waiters();
+        self.flush();
+        again
+    }
+}
+
+impl Pipe {
+    /// Encodes everything in `queue` whose body is at hand; the rest goes to `waiting`.
+    fn encode(&mut self, shard: u16) {
+        // The common case: nothing but bytes; the vector itself changes hands.
+        if self.queue.deliveries.is_empty()
+            && self.queue.items.len() == 1
+            && let Some(Item::Bytes(_)) = self.queue.items.front()
+        {
+            self.outlet.bytes(&mut self.queue.bytes);
+            self.queue.bytes.clear();
+            self.queue.items.clear();
+            return;
+        }
+        let mut at = 0;
+        let mut part = Vec::new();
+        while let Some(item) = self.queue.items.pop_front() {
+            match item {
+                Item::Bytes(count) => {
+                    part.clear();
+                    part.extend_from_slice(&self.queue.bytes[at..at + count]);
+                    at += count;
+                    self.outlet.bytes(&mut part);
+                }
+                Item::Run(tag, Source::Memory(batch), count) if self.waiting.items.is_empty() => {
+                    for placed in self.queue.deliveries.drain(..count) {
+                        hand(&mut *self.outlet, shard, tag, &placed, batch.body(placed.at()));
+                    }
+                }
+                Item::Cancelled(tag, cause) if self.waiting.items.is_empty() => {
+                    self.outlet.cancelled(tag, cause);
+                }
+                Item::Run(tag, source, count) => {
+                    self.waiting.deliveries.extend(self.queue.deliveries.drain(..count));
+                    self.waiting.items.push_back(Item::Run(tag, source, count));
+                }
+                Item::Cancelled(..) => self.waiting.items.push_back(item),
+                Item::Refused(refusal) => self.outlet.refused(refusal),
+            }
+        }
+        self.queue.bytes.clear();
+    }
+
+    fn supply(&mut self, shard: u16, bodies: &Batch, count: usize) {
+        let Some(Item::Run(tag, Source::Disk, left)) = self.waiting.items.front_mut() else {
+            return;
+        };
+        let tag = *tag;
+        *left -= count.min(*left);
+        let is_done = *left == 0;
+        for placed in self.waiting.deliveries.drain(..count) {
+            if let Some(at) = crate::body::find(bodies, shard, placed.delivery.seq) {
+                hand(&mut *self.outlet, shard, tag, &placed, bodies.body(at));
+            }
+        }
+        if !is_done {
+            return;
+        }
+        self.waiting.items.pop_front();
+        // Everything up to the next body that is on disk can go.
+        let mut rest = std::mem::take(&mut self.waiting);
+        std::mem::swap(&mut self.queue, &mut rest);
+        self.encode(shard);
+        self.queue = rest;
+    }
+}
+
+fn hand(outlet: &mut dyn Outlet, shard: u16, tag: Tag, placed: &Placed, body: &[u8]) {
+    let delivery = &placed.delivery;
+    let id = MessageId { shard, seq: delivery.seq };
+    match Message::new(id, (delivery.lease, delivery.attempt), body) {
+        Some(message) => outlet.deliver(tag, &message),
+        None => tracing::error!(seq = delivery.seq, "a message without an envelope was skipped"),
+    }
+}

@@ -1,0 +1,371 @@
+//! Publishing: a batch of messages, one lock, one append.
+
+use crate::codec;
+use crate::confirm::Level;
+use crate::envelope;
+use crate::limits::TRANSIENT_BYTES_MAX;
+use crate::outbox::Outbox;
+use crate::outlet::LiveMessage;
+use crate::router::LiveTargets;
+use crate::session::{Known, Session};
+use crate::shard::{Deferred, Shard, State, Touched, touch};
+use crate::stats::Stats;
+use courant_engine::{MessageId, Properties, Refusal};
+use courant_storage::{OpenBatch, Ticket, Urgency};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Stands for a destination that a session looked up; see [`Session::destination`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DestinationId(pub(crate) u32);
+
+/// One message to be published.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Where it goes.
+    pub to: DestinationId,
+    /// What is said of it.
+    pub properties: &'a Properties<'a>,
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// How far it must have come before it is confirmed, where it goes into a durable queue.
+    pub level: Level,
+    /// Whether durable queues keep it in the log.
+    pub is_durable: bool,
+}
+
+/// What became of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Its id; `None` if nobody asked and no queue needed one.
+    pub id: Option<MessageId>,
+    /// The level it is confirmed at, once `after` has reached it.
+    pub level: Level,
+    /// How many queues it reached.
+    pub queues: u32,
+    /// The ticket that has to reach the level; `None` if it has.
+    pub after: Option<Ticket>,
+}
+
+/// There is no room in the log now: nothing of the batch was done. Wait with
+/// [`Session::room`], then publish it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room;
+
+/// Room that is reused from batch to batch.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    /// What became of each message of the batch.
+    pub(crate) outcomes: Vec<Result<Published, Refusal>>,
+    /// Transient messages of the batch, to be placed.
+    placements: Vec<Deferred>,
+    /// Envelope of a message with properties.
+    envelope: Vec<u8>,
+    /// Live frames of a run.
+    frames: Vec<u8>,
+}
+
+impl Session {
+    /// Publishes a batch, in order. The outcomes are in [`Session::outcomes`], one a message.
+    /// With `wants_ids` each message that was admitted has an id.
+    pub fn publish(&mut self, batch: &[Outgoing<'_>], wants_ids: bool) -> Result<(), Room> {
+        let mut desk = std::mem::take(&mut self.desk);
+        desk.outcomes.clear();
+        let done = if !wants_ids && self.is_all_live(batch) {
+            self.admit_live(batch, &mut desk);
+            Ok(())
+        } else {
+            self.admit_batch(batch, &mut desk)
+        };
+        if done.is_ok() {
+            Stats::add(&self.shard.stats.published, batch.len() as u64);
+            self.send_live(batch, &mut desk);
+        }
+        self.desk = desk;
+        self.flush_touched();
+        done
+    }
+
+    /// What became of each message of the last batch.
+    pub fn outcomes(&self) -> &[Result<Published, Refusal>] {
+        &self.desk.outcomes
+    }
+
+    /// Is ready when the log may have room again.
+    pub async fn room(&self) {
+        let room = self.shard.room.notified();
+        if self.shard.store.in_flight_bytes() > self.in_flight_bytes_max / 2 {
+            // The log says when it has room; the clock covers the moment before we listened.
+            let _ = tokio::time::timeout(std::time::Duration::from_millis(20), room).await;
+        }
+    }
+
+    /// Whether no message of the batch goes into a queue, by routes that still hold.
+    fn is_all_live(&self, batch: &[Outgoing<'_>]) -> bool {
+        let version = self.shard.routing.load(Ordering::Acquire);
+        let mut last = None;
+        batch.iter().all(|message| {
+            if last == Some(message.to) {
+                return true;
+            }
+            last = Some(message.to);
+            self.known.get(message.to.0 as usize).is_some_and(|known| {
+                known.version == version && known.route.as_ref().is_ok_and(|r| r.reach() == 0)
+            })
+        })
+    }
+
+    fn admit_live(&self, batch: &[Outgoing<'_>], desk: &mut Desk) {
+        desk.outcomes.extend(batch.iter().map(|message| {
+            let envelope = self.known.get(message.to.0 as usize).map_or(0, |k| k.envelope.len());
+            if size_of_message(envelope, message.payload.len()).is_err() {
+                return Err(Refusal::MessageTooLarge);
+            }
+            Ok(Published { id: None, level: Level::Memory, queues: 0, after: None })
+        }));
+    }
+
+    fn admit_batch(&mut self, batch: &[Outgoing<'_>], desk: &mut Desk) -> Result<(), Room> {
+        let shard = Arc::clone(&self.shard);
+        let mut guard = shard.lock();
+        let state = &mut *guard;
+        let mut needs_log = false;
+        let mut last = None;
+        for message in batch {
+            if last != Some(message.to) {
+                last = Some(message.to);
+                self.refresh(&state.engine, message.to);
+            }
+            let known = self.known.get(message.to.0 as usize);
+            let is_logged = known.is_some_and(Known::is_durable) && message.is_durable;
+            needs_log |= is_logged;
+        }
+        let stamp = shard.clock.now_ms();
+        let mut transient = None;
+        let mut admit = |open: Option<&mut OpenBatch>| {
+            admit_all(&shard, state, &self.known, batch, (stamp, open, &mut transient), desk);
+        };
+        let ticket = if needs_log {
+            match shard.append(Urgency::Now, &mut |open| admit(Some(open))) {
+                Ok(ticket) => Some(ticket),
+                Err(Refusal::TooManyInFlight) => return Err(Room),
+                Err(refusal) => {
+                    desk.outcomes.extend(batch.iter().map(|_| Err(refusal)));
+                    return Ok(());
+                }
+            }
+        } else {
+            admit(None);
+            None
+        };
+        if let Some(ticket) = ticket {
+            self.note_logged(state, ticket, batch, desk);
+        }
+        if let Some(open) = transient {
+            self.place(state, open, desk);
+        }
+        shard.hand_out(state, &mut self.touched);
+        Ok(())
+    }
+
+    /// Puts the ticket of an append into the outcomes that wait for it.
+    fn note_logged(
+        &mut self,
+        state: &mut State,
+        ticket: Ticket,
+        batch: &[Outgoing<'_>],
+        desk: &mut Desk,
+    ) {
+        self.last_ticket = ticket;
+        let mut wants_written = false;
+        for (outcome, message) in desk.outcomes.iter_mut().zip(batch) {
+            if let Ok(published) = outcome
+                && published.level > Level::Memory
+            {
+                published.after = Some(ticket);
+                wants_written |= message.level == Level::Written;
+            }
+        }
+        state.wait(ticket, &self.outbox);
+        if wants_written {
+            state.wait_written(ticket, &self.outbox);
+        }
+    }
+
+    /// Keeps the bodies of transient messages, and places them now or after the session's
+    /// durable ones before them.
+    fn place(&mut self, state: &mut State, open: OpenBatch, desk: &mut Desk) {
+        let copies = desk.placements.iter().map(Deferred::copies).sum();
+        state.transient.keep(self.shard.number, open.seal(), copies);
+        if self.last_ticket > state.applied {
+            let after = state.deferred.entry(self.last_ticket).or_default();
+            after.append(&mut desk.placements);
+        } else {
+            for message in desk.placements.drain(..) {
+                state.place(&message);
+            }
+        }
+    }
+
+    /// Gives the admitted messages to live subscribers: encoded once per format and run.
+    fn send_live(&mut self, batch: &[Outgoing<'_>], desk: &mut Desk) {
+        let mut start = 0;
+        while let Some(first) = batch.get(start) {
+            let length = batch[start..].iter().take_while(|m| m.to == first.to).count();
+            let run = start..start + length;
+            start += length;
+            let Some(known) = self.known.get_mut(first.to.0 as usize) else { continue };
+            let Ok(route) = &known.route else { continue };
+            if known.live_version != self.shard.router.version() {
+                (known.live_version, known.live) = self.shard.router.targets(route.exchange);
+            }
+            if known.live.is_empty() {
+                continue;
+            }
+            let (live, key) = (Arc::clone(&known.live), Arc::clone(&known.key));
+            let outcomes = &desk.outcomes[run.clone()];
+            let count = outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64;
+            let messages =
+                batch[run].iter().zip(outcomes).filter(|(_, o)| o.is_ok()).map(|(message, _)| {
+                    LiveMessage {
+                        key: &key,
+                        properties: message.properties,
+                        payload: message.payload,
+                    }
+                });
+            fan_out(&self.shard, &live, messages, count, &mut desk.frames, &mut self.touched);
+        }
+    }
+
+    fn flush_touched(&mut self) {
+        crate::shard::flush(&self.touched);
+        self.touched.clear();
+    }
+}
+
+/// Encodes a run once per format and adds it to every target.
+fn fan_out<'a>(
+    shard: &Shard,
+    targets: &LiveTargets,
+    messages: impl Iterator<Item = LiveMessage<'a>> + Clone,
+    count: u64,
+    frames: &mut Vec<u8>,
+    touched: &mut Touched,
+) {
+    let mut format: Option<(u8, &[u8])> = None;
+    let (mut delivered, mut dropped) = (0, 0);
+    for target in targets.iter() {
+        let wanted = (target.format.door(), target.format.prefix());
+        if format != Some(wanted) {
+            format = Some(wanted);
+            frames.clear();
+            for message in messages.clone() {
+                target.format.encode(frames, &message);
+            }
+        }
+        if target.outbox.live(frames) {
+            delivered += count;
+            touch(touched, &target.outbox);
+        } else {
+            dropped += count;
+        }
+    }
+    Stats::add(&shard.stats.live_delivered, delivered);
+    if dropped > 0 {
+        Stats::add(&shard.stats.live_dropped, dropped);
+    }
+}
+
+fn size_of_message(envelope: usize, payload: usize) -> Result<u32, Refusal> {
+    u32::try_from(envelope + payload)
+        .ok()
+        .filter(|size| *size <= courant_engine::limits::MESSAGE_BYTES_MAX)
+        .ok_or(Refusal::MessageTooLarge)
+}
+
+/// Where admitted messages are written: their stamp, the log's open batch if one is needed, and
+/// the batch of transient ones, made when the first comes.
+type Sinks<'a> = (u64, Option<&'a mut OpenBatch>, &'a mut Option<OpenBatch>);
+
+fn admit_all(
+    shard: &Shard,
+    state: &mut State,
+    known: &[Known],
+    batch: &[Outgoing<'_>],
+    (stamp, mut log, transient): Sinks<'_>,
+    desk: &mut Desk,
+) {
+    for message in batch {
+        let outcome = match known.get(message.to.0 as usize) {
+            None => Err(Refusal::NoSuchQueue),
+            Some(known) => {
+                let sinks = (stamp, log.as_deref_mut(), &mut *transient);
+                admit_one(shard, state, known, message, sinks, desk)
+            }
+        };
+        desk.outcomes.push(outcome);
+    }
+}
+
+fn admit_one(
+    shard: &Shard,
+    state: &mut State,
+    known: &Known,
+    message: &Outgoing<'_>,
+    (stamp, log, transient): Sinks<'_>,
+    desk: &mut Desk,
+) -> Result<Published, Refusal> {
+    let route = match &known.route {
+        Ok(route) => route,
+        Err(refusal) => return Err(*refusal),
+    };
+    let is_plain = message.properties.is_empty();
+    if !is_plain {
+        desk.envelope.clear();
+        envelope::encode(&mut desk.envelope, &known.exchange, &known.key, message.properties);
+    }
+    let envelope = if is_plain { &known.envelope[..] } else { &desk.envelope[..] };
+    let size = size_of_message(envelope.len(), message.payload.len())?;
+    let is_logged = message.is_durable && !route.durable.is_empty();
+    let is_placed = !route.transient.is_empty() || (!is_logged && !route.durable.is_empty());
+    if is_placed && state.transient.bytes() > TRANSIENT_BYTES_MAX {
+        return Err(Refusal::MemoryFull);
+    }
+    let seq = state.engine.admit(size)?;
+    let meta = shard.meta(codec::PUBLISHED, seq);
+    let body = [envelope, message.payload];
+    let mut level = Level::Memory;
+    if is_logged && let Some(log) = log {
+        let head = |out: &mut Vec<u8>| {
+            codec::encode_published(out, route.exchange, stamp, &route.durable);
+        };
+        log.push_with(meta, head, |out| {
+            out.extend_from_slice(body[0]);
+            out.extend_from_slice(body[1]);
+        });
+        level = message.level;
+    }
+    if is_placed {
+        transient.get_or_insert_with(OpenBatch::new).push(meta, &[], &body);
+        let durable = (!is_logged && !route.durable.is_empty()).then(|| Arc::clone(&route.durable));
+        let transient = Arc::clone(&route.transient);
+        desk.placements.push(Deferred { seq, size, transient, durable });
+    }
+    let queues = u32::try_from(route.reach()).unwrap_or(u32::MAX);
+    let id = Some(MessageId { shard: shard.number, seq });
+    Ok(Published { id, level, queues, after: None })
+}
+
+impl Known {
+    fn is_durable(&self) -> bool {
+        self.route.as_ref().is_ok_and(|route| !route.durable.is_empty())
+    }
+}
+
+/// A session's outbox, for doors that reply.
+impl Session {
+    /// What is on its way to this session's client.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+}

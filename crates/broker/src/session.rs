@@ -1,0 +1,502 @@
+//! A session: all that a door can ask of the broker.
+//!
+//! A session belongs to one connection and is used by one task at a time. What it holds
+//! (subscriptions, open deliveries, queues of its own) is given back when it is closed or dropped.
+
+use crate::body::find;
+use crate::confirm::Level;
+use crate::envelope;
+use crate::limits::ROUTES_MAX;
+use crate::outbox::Outbox;
+use crate::outlet::{LiveFormat, Tag};
+use crate::publish::{Desk, DestinationId};
+use crate::reader;
+use crate::router::{LiveTarget, LiveTargets};
+use crate::shard::{Shard, Touched, flush};
+use courant_engine::engine::Publish;
+use courant_engine::{
+    Admission, Engine, ExchangeId, ExchangeKind, MessageId, Operation, Properties, QueueCounts,
+    QueueId, QueueOptions, Refusal, Route, Selector, SessionId, Settling, SubscribeOptions,
+    SubscriptionId, Topology, Verdict,
+};
+use courant_storage::{Batch, Offset, Ticket, Urgency};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Where a publisher wants its messages to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Destination<'a> {
+    /// To one queue.
+    Queue(&'a str),
+    /// To a topic.
+    Topic(&'a str),
+    /// To an exchange with a routing key.
+    Exchange(&'a str, &'a [u8]),
+}
+
+/// A destination that this session looked up, and where its messages go.
+pub(crate) struct Known {
+    kind: Kind,
+    pub(crate) exchange: Box<[u8]>,
+    pub(crate) key: Arc<[u8]>,
+    /// The envelope of a message without properties.
+    pub(crate) envelope: Box<[u8]>,
+    /// The engine's routing version at which `route` was found.
+    pub(crate) version: u64,
+    pub(crate) route: Result<Route, Refusal>,
+    pub(crate) live: LiveTargets,
+    pub(crate) live_version: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Queue,
+    Topic,
+    Exchange,
+}
+
+/// What stands behind a tag.
+#[derive(Debug, Clone, Copy)]
+enum Held {
+    Queue(SubscriptionId, Option<QueueId>),
+    Live(ExchangeId),
+}
+
+/// What a subscriber asks for.
+#[derive(Clone)]
+pub enum Subscribed<'a> {
+    /// Messages of a queue, shared with its other subscribers.
+    Queue(&'a str),
+    /// Messages of a topic or exchange (with that key) from now on, in a transient queue of the
+    /// session's own.
+    Topic(&'a str, &'a [u8]),
+    /// Messages of a topic or exchange (with that key), kept for a durable subscriber of that
+    /// name while it is away: in the queue `topic/name`.
+    Durable(&'a str, &'a [u8], &'a str),
+    /// Messages of a topic, straight to the connection, at most once.
+    Live(&'a str, Arc<dyn LiveFormat>),
+}
+
+/// A message that was claimed without a subscription.
+#[derive(Debug)]
+pub struct Claimed {
+    /// Names the message.
+    pub id: MessageId,
+    delivery: courant_engine::Delivery,
+    batch: Arc<Batch>,
+    at: Offset,
+}
+
+impl Claimed {
+    /// The message as it is handed to a client.
+    pub fn message(&self) -> Option<crate::outlet::Message<'_>> {
+        let delivery = (self.delivery.lease, self.delivery.attempt);
+        crate::outlet::Message::new(self.id, delivery, self.batch.body(self.at))
+    }
+}
+
+/// One connection's hold on the broker.
+pub struct Session {
+    pub(crate) shard: Arc<Shard>,
+    pub(crate) id: SessionId,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) known: Vec<Known>,
+    known_names: HashMap<(u8, Box<[u8]>, Box<[u8]>), u32>,
+    held: HashMap<Tag, Held>,
+    pub(crate) last_ticket: Ticket,
+    pub(crate) desk: Desk,
+    pub(crate) touched: Touched,
+    pub(crate) in_flight_bytes_max: usize,
+    is_open: bool,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(crate) fn new(
+        shard: Arc<Shard>,
+        id: SessionId,
+        outbox: Arc<Outbox>,
+        in_flight_bytes_max: usize,
+    ) -> Self {
+        outbox.belongs_to(Arc::downgrade(&shard), id);
+        Self {
+            shard,
+            id,
+            outbox,
+            known: Vec::new(),
+            known_names: HashMap::new(),
+            held: HashMap::new(),
+            last_ticket: Ticket::default(),
+            desk: Desk::default(),
+            touched: Touched::new(),
+            in_flight_bytes_max,
+            is_open: true,
+        }
+    }
+
+    /// Looks up a destination, so that a batch can name it by a number. Numbers stay valid until
+    /// [`Session::forget_destinations`].
+    pub fn destination(&mut self, to: Destination<'_>) -> DestinationId {
+        let (kind, exchange, key) = match to {
+            Destination::Queue(name) => (Kind::Queue, &b""[..], name.as_bytes()),
+            Destination::Topic(name) => (Kind::Topic, name.as_bytes(), &b""[..]),
+            Destination::Exchange(name, key) => (Kind::Exchange, name.as_bytes(), key),
+        };
+        let name = (kind as u8, Box::from(exchange), Box::from(key));
+        if let Some(known) = self.known_names.get(&name) {
+            return DestinationId(*known);
+        }
+        let mut plain = Vec::new();
+        envelope::encode(&mut plain, exchange, key, &Properties::default());
+        let number = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
+        self.known.push(Known {
+            kind,
+            exchange: name.1.clone(),
+            key: Arc::from(key),
+            envelope: plain.into(),
+            version: u64::MAX,
+            route: Err(Refusal::NoSuchQueue),
+            live: Arc::from([]),
+            live_version: u64::MAX,
+        });
+        self.known_names.insert(name, number);
+        DestinationId(number)
+    }
+
+    /// Forgets all destinations if there are many. Call it between batches.
+    pub fn forget_destinations(&mut self) -> bool {
+        if self.known.len() < ROUTES_MAX {
+            return false;
+        }
+        self.known.clear();
+        self.known_names.clear();
+        true
+    }
+
+    /// Finds the route of a destination again if the topology changed.
+    pub(crate) fn refresh(&mut self, engine: &Engine, to: DestinationId) {
+        let Some(known) = self.known.get_mut(to.0 as usize) else { return };
+        if known.version == engine.routing_version() {
+            return;
+        }
+        let exchange = std::str::from_utf8(&known.exchange).unwrap_or_default();
+        let name = std::str::from_utf8(&known.key).unwrap_or_default();
+        let to = match known.kind {
+            Kind::Queue => Publish::Queue(name),
+            Kind::Topic => Publish::Topic(exchange),
+            Kind::Exchange => Publish::Exchange(exchange, &known.key),
+        };
+        known.route = engine.resolve(self.id, to);
+        known.version = engine.routing_version();
+        known.live_version = u64::MAX;
+    }
+
+    /// Changes the topology and waits until that is committed.
+    pub async fn change(&mut self, request: Topology<'_>) -> Result<(), Refusal> {
+        let ticket = {
+            let shard = Arc::clone(&self.shard);
+            let mut guard = shard.lock();
+            let state = &mut *guard;
+            let admission = state.engine.admit_topology(self.id, request, &mut state.effects)?;
+            let ticket = match admission {
+                Admission::Log(record) => Some(shard.log(state, &record)?),
+                Admission::Pending => Some(shard.append(Urgency::Now, &mut |_| {})?),
+                Admission::Done => None,
+            };
+            let version = state.engine.routing_version();
+            shard.routing.store(version, std::sync::atomic::Ordering::Release);
+            shard.hand_out(state, &mut self.touched);
+            if let Some(ticket) = ticket {
+                state.wait(ticket, &self.outbox);
+            }
+            ticket
+        };
+        flush(&self.touched);
+        self.touched.clear();
+        match ticket {
+            Some(ticket) => self.outbox.committed(ticket).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a queue, or sees that it exists like this.
+    pub async fn declare_queue(
+        &mut self,
+        name: &str,
+        options: QueueOptions,
+    ) -> Result<(), Refusal> {
+        self.change(Topology::DeclareQueue(name, options)).await
+    }
+
+    /// Makes a topic, or sees that it exists.
+    pub async fn declare_topic(&mut self, name: &str) -> Result<(), Refusal> {
+        self.change(Topology::DeclareExchange(name, ExchangeKind::Fanout)).await
+    }
+
+    /// How a queue is doing; refused if it does not exist.
+    pub fn inspect(&self, queue: &str) -> Result<QueueCounts, Refusal> {
+        let state = self.shard.lock();
+        let id = state.engine.queue_of(self.id, Operation::Inspect, queue)?;
+        state.engine.counts(id).ok_or(Refusal::NoSuchQueue)
+    }
+
+    /// Whether a topic or exchange exists.
+    pub fn inspect_exchange(&self, name: &str) -> Result<(), Refusal> {
+        self.shard.lock().engine.exchange_of(self.id, Operation::Inspect, name).map(|_| ())
+    }
+
+    /// Begins a subscription; its messages come to the outlet with the tag.
+    pub async fn subscribe(
+        &mut self,
+        to: Subscribed<'_>,
+        tag: Tag,
+        options: SubscribeOptions,
+    ) -> Result<(), Refusal> {
+        if self.held.contains_key(&tag) {
+            return Err(Refusal::SubscriptionExists);
+        }
+        let no_topic = |refusal| match refusal {
+            Refusal::NoSuchExchange => Refusal::NoSuchTopic,
+            other => other,
+        };
+        let held = match to {
+            Subscribed::Queue(name) => self.subscribe_queue(name, tag, options)?,
+            Subscribed::Topic(name, key) => {
+                self.subscribe_topic((name, key), tag, options).map_err(no_topic)?
+            }
+            Subscribed::Durable(topic, key, name) => {
+                let queue = format!("{topic}/{name}");
+                self.inspect_exchange(topic).map_err(no_topic)?;
+                self.declare_queue(&queue, QueueOptions::default()).await?;
+                let (exchange, queue) = (topic, queue.as_str());
+                self.change(Topology::Bind { exchange, queue, key }).await?;
+                self.subscribe_queue(queue, tag, options)?
+            }
+            Subscribed::Live(name, format) => {
+                let state = self.shard.lock();
+                let found = state.engine.exchange_of(self.id, Operation::Consume, name);
+                let exchange = found.map_err(no_topic)?;
+                let outbox = Arc::clone(&self.outbox);
+                self.shard.router.add(exchange, LiveTarget { outbox, tag, format });
+                Held::Live(exchange)
+            }
+        };
+        self.held.insert(tag, held);
+        Ok(())
+    }
+
+    fn subscribe_queue(
+        &mut self,
+        name: &str,
+        tag: Tag,
+        options: SubscribeOptions,
+    ) -> Result<Held, Refusal> {
+        let id = {
+            let mut state = self.shard.lock();
+            let queue = state.engine.queue_of(self.id, Operation::Consume, name)?;
+            let id = state.engine.subscribe(self.id, queue, options)?;
+            state.tag(id, tag);
+            id
+        };
+        Ok(Held::Queue(id, None))
+    }
+
+    fn subscribe_topic(
+        &mut self,
+        (name, key): (&str, &[u8]),
+        tag: Tag,
+        options: SubscribeOptions,
+    ) -> Result<Held, Refusal> {
+        let mut guard = self.shard.lock();
+        let state = &mut *guard;
+        let exchange = state.engine.exchange_of(self.id, Operation::Consume, name)?;
+        let queue = state.engine.open_session_queue(self.id, exchange, key)?;
+        let version = state.engine.routing_version();
+        self.shard.routing.store(version, std::sync::atomic::Ordering::Release);
+        let id = match state.engine.subscribe(self.id, queue, options) {
+            Ok(id) => id,
+            Err(refusal) => {
+                state.engine.close_session_queue(self.id, queue, &mut state.effects);
+                return Err(refusal);
+            }
+        };
+        state.tag(id, tag);
+        Ok(Held::Queue(id, Some(queue)))
+    }
+
+    /// Starts handing over to new subscriptions. Called once their reply was added.
+    pub fn begin_deliveries(&mut self) {
+        self.step(|_, _| {});
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&mut self, tag: Tag) -> Result<(), Refusal> {
+        let held = self.held.remove(&tag).ok_or(Refusal::NoSuchSubscription)?;
+        match held {
+            Held::Live(exchange) => {
+                self.shard.router.remove(exchange, &self.outbox, tag);
+                Ok(())
+            }
+            Held::Queue(id, own) => {
+                let session = self.id;
+                self.step(|engine, effects| {
+                    let done = engine.unsubscribe(session, id);
+                    if let Some(queue) = own {
+                        engine.close_session_queue(session, queue, effects);
+                    }
+                    done
+                })
+            }
+        }
+    }
+
+    /// Forgets a subscription that the broker ended.
+    pub fn forget(&mut self, tag: Tag) {
+        self.held.remove(&tag);
+    }
+
+    /// Lets that many more deliveries of a subscription be open at a time.
+    pub fn credit(&mut self, tag: Tag, more: u32) -> Result<(), Refusal> {
+        let session = self.id;
+        match self.held.get(&tag) {
+            Some(Held::Queue(id, _)) => {
+                let id = *id;
+                self.step(|engine, _| engine.add_credit(session, id, more))
+            }
+            Some(Held::Live(_)) => Err(Refusal::NotSupported),
+            None => Err(Refusal::NoSuchSubscription),
+        }
+    }
+
+    /// Runs a step of the engine, hands over what follows, and flushes.
+    fn step<T>(&mut self, run: impl FnOnce(&mut Engine, &mut courant_engine::Effects) -> T) -> T {
+        let shard = Arc::clone(&self.shard);
+        let result = {
+            let mut guard = shard.lock();
+            let state = &mut *guard;
+            let result = run(&mut state.engine, &mut state.effects);
+            let version = state.engine.routing_version();
+            shard.routing.store(version, std::sync::atomic::Ordering::Release);
+            shard.hand_out(state, &mut self.touched);
+            result
+        };
+        flush(&self.touched);
+        self.touched.clear();
+        result
+    }
+
+    /// Settles open deliveries, in order; one result each, appended to `results`.
+    pub fn settle(
+        &mut self,
+        verdicts: &[(Selector, Verdict)],
+        results: &mut Vec<Result<u32, Refusal>>,
+    ) {
+        let shard = Arc::clone(&self.shard);
+        {
+            let mut guard = shard.lock();
+            let state = &mut *guard;
+            let now_ms = shard.clock.now_ms();
+            for (selector, verdict) in verdicts {
+                let (engine, effects) = (&mut state.engine, &mut state.effects);
+                results.push(engine.settle(self.id, *selector, *verdict, now_ms, effects));
+            }
+            shard.hand_out(state, &mut self.touched);
+        }
+        crate::stats::Stats::add(&shard.stats.settled, verdicts.len() as u64);
+        flush(&self.touched);
+        self.touched.clear();
+    }
+
+    /// The ticket whose commit makes all settles so far durable.
+    pub fn settles_synced(&mut self) -> Result<Ticket, Refusal> {
+        let shard = Arc::clone(&self.shard);
+        let mut guard = shard.lock();
+        let state = &mut *guard;
+        let ticket = shard.log_settles(state, Urgency::Now)?;
+        state.wait(ticket, &self.outbox);
+        Ok(ticket)
+    }
+
+    /// Claims one message of a queue without a subscription.
+    pub async fn claim(
+        &mut self,
+        queue: &str,
+        settling: Settling,
+        visibility_ms: Option<u64>,
+    ) -> Result<Claimed, Refusal> {
+        let shard = Arc::clone(&self.shard);
+        let (delivery, found) = {
+            let mut guard = shard.lock();
+            let state = &mut *guard;
+            let now_ms = shard.clock.now_ms();
+            let id = state.engine.queue_of(self.id, Operation::Consume, queue)?;
+            let options = (settling, visibility_ms);
+            let effects = &mut state.effects;
+            let delivery = state.engine.claim(self.id, id, options, now_ms, effects)?;
+            let found = if delivery.durable {
+                shard.store.cached(shard.lane(), courant_storage::Seq(delivery.seq))
+            } else {
+                state.transient.find(delivery.seq).and_then(|batch| {
+                    Some((Arc::clone(batch), find(batch, shard.number, delivery.seq)?))
+                })
+            };
+            shard.hand_out(state, &mut self.touched);
+            (delivery, found)
+        };
+        flush(&self.touched);
+        self.touched.clear();
+        crate::stats::Stats::add(&shard.stats.delivered, 1);
+        let id = MessageId { shard: shard.number, seq: delivery.seq };
+        if let Some((batch, at)) = found {
+            return Ok(Claimed { id, delivery, batch, at });
+        }
+        let number = shard.number;
+        let read = move || reader::read(&*shard.store, number, &[delivery.seq]);
+        let batch = tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::Closing)?;
+        let at = find(&batch, number, delivery.seq).ok_or(Refusal::BodyUnreadable)?;
+        Ok(Claimed { id, delivery, batch, at })
+    }
+
+    /// Waits until a ticket of this session is committed.
+    pub async fn committed(&self, ticket: Ticket) -> Result<Level, Refusal> {
+        self.outbox.committed(ticket).await.map(|()| Level::Committed)
+    }
+
+    /// Gives back everything and ends the session.
+    pub fn close(&mut self) {
+        if !self.is_open {
+            return;
+        }
+        self.is_open = false;
+        for (tag, held) in self.held.drain() {
+            if let Held::Live(exchange) = held {
+                self.shard.router.remove(exchange, &self.outbox, tag);
+            }
+        }
+        let mut touched = Touched::new();
+        let mut more = true;
+        while more {
+            let mut guard = self.shard.lock();
+            let state = &mut *guard;
+            more = state.engine.detach(self.id, &mut state.effects);
+            if !more {
+                state.leave(self.id);
+            }
+            let version = state.engine.routing_version();
+            self.shard.routing.store(version, std::sync::atomic::Ordering::Release);
+            self.shard.hand_out(state, &mut touched);
+        }
+        flush(&touched);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

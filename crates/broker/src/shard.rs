@@ -1,0 +1,472 @@
+//! One shard: an engine behind a lock, not a task.
+//!
+//! Whoever brings a batch takes the lock once, admits or applies, moves what follows into
+//! outboxes, lets go, and then gives the outboxes' bytes to their sockets. The lock is never held
+//! across an await or any I/O.
+//!
+//! A durable message: [`State::admit_batch`] numbers it and encodes it into the log's open batch;
+//! the log thread writes and syncs, then calls [`Shard::apply`] with the same bytes: one code path
+//! for live traffic and for recovery.
+
+use crate::body::{Placed, Source, find};
+use crate::clock::Clock;
+use crate::codec::{self, Scratch};
+use crate::confirm::Level;
+use crate::outbox::Outbox;
+use crate::outlet::Tag;
+use crate::router::Router;
+use crate::stats::Stats;
+use crate::transient::Transient;
+use courant_engine::limits::SEQ_BLOCK;
+use courant_engine::{Effects, Engine, QueueId, Record, Refusal, SessionId, SubscriptionId};
+use courant_storage::kind::CALLERS_FIRST;
+use courant_storage::{
+    AppendError, Batch, FrameMeta, LaneId, OpenBatch, Seq, Store, Ticket, Urgency,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// Records that are applied before the lock is let go for others.
+const APPLY_STEP: usize = 1024;
+
+/// Outboxes that got something and are to be flushed once no lock is held.
+pub(crate) type Touched = Vec<Arc<Outbox>>;
+
+/// A transient message that waits until its publisher's durable ones before it are committed.
+#[derive(Debug)]
+pub(crate) struct Deferred {
+    pub(crate) seq: u64,
+    pub(crate) size: u32,
+    pub(crate) transient: Arc<[QueueId]>,
+    /// Durable queues that get it all the same, as they stand in a record.
+    pub(crate) durable: Option<Arc<[u8]>>,
+}
+
+impl Deferred {
+    /// How many queues it is to reach.
+    pub(crate) fn copies(&self) -> u64 {
+        let durable = self.durable.as_ref().map_or(0, |targets| targets.len() / 4);
+        (self.transient.len() + durable) as u64
+    }
+}
+
+/// What is behind the lock.
+pub(crate) struct State {
+    pub(crate) engine: Engine,
+    pub(crate) effects: Effects,
+    pub(crate) transient: Transient,
+    pub(crate) deferred: BTreeMap<Ticket, Vec<Deferred>>,
+    /// Up to here records are applied.
+    pub(crate) applied: Ticket,
+    /// Who waits for which ticket, in order.
+    waiting: VecDeque<(Ticket, Arc<Outbox>)>,
+    waiting_written: VecDeque<(Ticket, Arc<Outbox>)>,
+    outboxes: Vec<Option<Arc<Outbox>>>,
+    tags: Vec<Tag>,
+    /// The batch that the last body came from.
+    recent: Option<Arc<Batch>>,
+    placed: Vec<Placed>,
+    scratch: Scratch,
+}
+
+/// One shard.
+pub(crate) struct Shard {
+    pub(crate) number: u16,
+    state: Mutex<State>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) router: Router,
+    pub(crate) stats: Stats,
+    /// The engine's routing version, to be read without the lock.
+    pub(crate) routing: AtomicU64,
+    pub(crate) term: AtomicU64,
+    pub(crate) is_poisoned: AtomicBool,
+    /// The log has room again.
+    pub(crate) room: Notify,
+}
+
+impl Shard {
+    pub(crate) fn new(number: u16, engine: Engine, store: Arc<dyn Store>, clock: Clock) -> Self {
+        let term = engine.ledger().term();
+        let routing = engine.routing_version();
+        let state = State {
+            engine,
+            effects: Effects::default(),
+            transient: Transient::default(),
+            deferred: BTreeMap::new(),
+            applied: Ticket::default(),
+            waiting: VecDeque::new(),
+            waiting_written: VecDeque::new(),
+            outboxes: Vec::new(),
+            tags: Vec::new(),
+            recent: None,
+            placed: Vec::new(),
+            scratch: Scratch::default(),
+        };
+        Self {
+            number,
+            state: Mutex::new(state),
+            store,
+            clock,
+            router: Router::default(),
+            stats: Stats::default(),
+            routing: AtomicU64::new(routing),
+            term: AtomicU64::new(term),
+            is_poisoned: AtomicBool::new(false),
+            room: Notify::new(),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under this lock is a bug in the engine; the process reports it and goes on
+        // refusing rather than hanging every connection.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lane(&self) -> LaneId {
+        LaneId(self.number)
+    }
+
+    /// What a frame of that kind needs beside its contents.
+    pub(crate) fn meta(&self, kind: u8, seq: u64) -> FrameMeta {
+        let term = self.term.load(Ordering::Relaxed);
+        let (version, lane) = (codec::VERSION, self.lane());
+        FrameMeta { kind, version, critical: true, lane, seq: Seq(seq), term }
+    }
+
+    /// Appends to the log, with refusals as clients read them.
+    pub(crate) fn append(
+        &self,
+        urgency: Urgency,
+        fill: &mut dyn FnMut(&mut OpenBatch),
+    ) -> Result<Ticket, Refusal> {
+        self.store.append(urgency, fill).map_err(|error| match error {
+            AppendError::Full { .. } => Refusal::TooManyInFlight,
+            AppendError::Poisoned(_) => Refusal::LogPoisoned,
+            AppendError::Closed | AppendError::NotStarted => Refusal::Closing,
+        })
+    }
+
+    /// Writes the record that begins an opening, as the first of its block of numbers.
+    pub(crate) fn begin_term(&self, opening: &Record<'_>) -> Result<Ticket, Refusal> {
+        let Record::Opened { term, block } = *opening else { return Err(Refusal::Closing) };
+        self.term.store(term, Ordering::Relaxed);
+        self.append(Urgency::Now, &mut |open| {
+            let meta = self.meta(codec::kind(opening), block * SEQ_BLOCK);
+            open.push_with(meta, |out| codec::encode(opening, out), |_| {});
+        })
+    }
+
+    /// Writes one record that is no message.
+    pub(crate) fn log(&self, state: &mut State, record: &Record<'_>) -> Result<Ticket, Refusal> {
+        self.append(Urgency::Now, &mut |open| {
+            let seq = state.engine.number();
+            let meta = self.meta(codec::kind(record), seq);
+            open.push_with(meta, |out| codec::encode(record, out), |_| {});
+        })
+    }
+
+    /// Writes the records for what was settled. If the log has no room they stay where they are
+    /// and are written with the next ones.
+    pub(crate) fn log_settles(
+        &self,
+        state: &mut State,
+        urgency: Urgency,
+    ) -> Result<Ticket, Refusal> {
+        self.append(urgency, &mut |open| {
+            state.engine.write_settles(|seq, record| {
+                let meta = self.meta(codec::kind(record), seq);
+                open.push_with(meta, |out| codec::encode(record, out), |_| {});
+            });
+        })
+    }
+
+    /// Applies a committed batch, in steps.
+    pub(crate) fn apply(&self, batch: &Arc<Batch>, touched: &mut Touched) {
+        let mut frames = batch
+            .frames()
+            .filter(|(_, frame)| frame.lane == self.lane() && frame.kind >= CALLERS_FIRST);
+        let mut is_done = false;
+        while !is_done {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            state.recent = Some(Arc::clone(batch));
+            let version = state.engine.routing_version();
+            for _ in 0..APPLY_STEP {
+                let Some((_, frame)) = frames.next() else {
+                    is_done = true;
+                    break;
+                };
+                let size = frame.body_len;
+                let (kind, seq) = ((frame.kind, frame.version), (frame.seq.0, size));
+                match codec::decode(kind, seq, frame.head, &mut state.scratch) {
+                    Ok(record) => {
+                        state.engine.apply(&record, &mut state.effects);
+                        self.follow(&record, touched);
+                    }
+                    // This process wrote it a moment ago.
+                    Err(error) => unreachable!("a record of our own is not understood: {error}"),
+                }
+            }
+            if state.engine.routing_version() != version {
+                self.routing.store(state.engine.routing_version(), Ordering::Release);
+            }
+            self.hand_out(state, touched);
+        }
+        Stats::add(&self.stats.batches_committed, 1);
+    }
+
+    /// What a record means outside the engine.
+    fn follow(&self, record: &Record<'_>, touched: &mut Touched) {
+        if let Record::ExchangeDeleted { id } = *record
+            && let Some(targets) = self.router.remove_exchange(id)
+        {
+            for target in targets.iter() {
+                target.outbox.cancel(target.tag, courant_engine::Cause::QueueDeleted);
+                touch(touched, &target.outbox);
+            }
+        }
+    }
+
+    /// Notes that everything up to the ticket is applied: confirms go out, and transient messages
+    /// that waited are placed.
+    pub(crate) fn commit(&self, up_to: Ticket, touched: &mut Touched) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.applied = up_to;
+        while let Some(entry) = state.deferred.first_entry()
+            && *entry.key() <= up_to
+        {
+            for deferred in entry.remove() {
+                state.place(&deferred);
+            }
+        }
+        while let Some((ticket, _)) = state.waiting.front()
+            && *ticket <= up_to
+        {
+            if let Some((ticket, outbox)) = state.waiting.pop_front() {
+                outbox.note(ticket, Level::Committed);
+                touch(touched, &outbox);
+            }
+        }
+        self.hand_out(state, touched);
+    }
+
+    /// Notes that everything up to the ticket was written.
+    pub(crate) fn written(&self, up_to: Ticket, touched: &mut Touched) {
+        let mut state = self.lock();
+        while let Some((ticket, _)) = state.waiting_written.front()
+            && *ticket <= up_to
+        {
+            if let Some((ticket, outbox)) = state.waiting_written.pop_front() {
+                outbox.note(ticket, Level::Written);
+                touch(touched, &outbox);
+            }
+        }
+    }
+
+    /// Lets the engine hand over, and moves what follows into outboxes. Called with the lock held.
+    pub(crate) fn hand_out(&self, state: &mut State, touched: &mut Touched) {
+        let now_ms = self.clock.now_ms();
+        loop {
+            let more = state.engine.dispatch(now_ms, &mut state.effects);
+            state.move_effects(self, touched);
+            if !more {
+                break;
+            }
+        }
+        if state.engine.has_settles() {
+            // What is refused here stays in the engine and goes with the next one.
+            let _ = self.log_settles(state, Urgency::Soon);
+        }
+    }
+
+    /// A client that was too slow caught up.
+    pub(crate) fn resume(&self, session: SessionId) {
+        let mut touched = Touched::new();
+        {
+            let mut guard = self.lock();
+            guard.engine.set_stalled(session, false);
+            self.hand_out(&mut guard, &mut touched);
+        }
+        flush(&touched);
+    }
+
+    /// What has to be done from time to time: deadlines, settles that found no room.
+    pub(crate) fn tick(&self) {
+        let mut touched = Touched::new();
+        {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            let now_ms = self.clock.now_ms();
+            while state.engine.expire(now_ms, &mut state.effects) {}
+            if let Some(record) = state.engine.reservation() {
+                let _ = self.log(state, &record);
+            }
+            self.hand_out(state, &mut touched);
+        }
+        flush(&touched);
+    }
+
+    /// The log failed: whoever waits for a commit will not get it.
+    pub(crate) fn poison(&self) {
+        self.is_poisoned.store(true, Ordering::Release);
+        let waiting: Vec<_> = {
+            let mut state = self.lock();
+            state.waiting_written.clear();
+            state.waiting.drain(..).map(|(_, outbox)| outbox).collect()
+        };
+        for outbox in &waiting {
+            outbox.close(Refusal::LogPoisoned);
+        }
+        flush(&waiting);
+        self.room.notify_waiters();
+    }
+
+    /// Ends every session.
+    pub(crate) fn close_sessions(&self, refusal: Refusal) {
+        let all: Vec<_> = self.lock().outboxes.iter().flatten().cloned().collect();
+        for outbox in &all {
+            outbox.close(refusal);
+        }
+        flush(&all);
+    }
+}
+
+impl State {
+    /// Registers who gets what a session is sent.
+    pub(crate) fn join(&mut self, session: SessionId, outbox: Arc<Outbox>) {
+        let index = session.0.index as usize;
+        if self.outboxes.len() <= index {
+            self.outboxes.resize(index + 1, None);
+        }
+        self.outboxes[index] = Some(outbox);
+    }
+
+    pub(crate) fn leave(&mut self, session: SessionId) {
+        if let Some(outbox) = self.outboxes.get_mut(session.0.index as usize) {
+            *outbox = None;
+        }
+    }
+
+    /// Registers a door's number for a subscription.
+    pub(crate) fn tag(&mut self, subscription: SubscriptionId, tag: Tag) {
+        let index = subscription.0.index as usize;
+        if self.tags.len() <= index {
+            self.tags.resize(index + 1, 0);
+        }
+        self.tags[index] = tag;
+    }
+
+    /// Notes that an outbox waits for a ticket.
+    pub(crate) fn wait(&mut self, ticket: Ticket, outbox: &Arc<Outbox>) {
+        if !self
+            .waiting
+            .back()
+            .is_some_and(|(last, who)| *last == ticket && Arc::ptr_eq(who, outbox))
+        {
+            self.waiting.push_back((ticket, Arc::clone(outbox)));
+        }
+    }
+
+    /// Notes that an outbox wants to know when a ticket is written.
+    pub(crate) fn wait_written(&mut self, ticket: Ticket, outbox: &Arc<Outbox>) {
+        self.waiting_written.push_back((ticket, Arc::clone(outbox)));
+    }
+
+    /// Puts a transient message into its queues.
+    pub(crate) fn place(&mut self, message: &Deferred) {
+        let Deferred { seq, size, transient, durable } = message;
+        let mut reached = u64::from(self.engine.place(*seq, *size, transient));
+        if let Some(durable) = durable {
+            reached += u64::from(self.engine.place_durable(*seq, *size, durable));
+        }
+        if reached < message.copies() {
+            self.transient.release(*seq, message.copies() - reached);
+        }
+    }
+
+    /// Moves what the engine asked for into outboxes, with the bodies that are in memory.
+    fn move_effects(&mut self, shard: &Shard, touched: &mut Touched) {
+        let Self { effects, outboxes, tags, transient, recent, placed, .. } = self;
+        for run in &effects.runs {
+            let Some(Some(outbox)) = outboxes.get(run.session.index as usize) else { continue };
+            let tag = tags.get(run.subscription.0.index as usize).copied().unwrap_or_default();
+            let mut left = &effects.deliveries[run.start as usize..run.end as usize];
+            Stats::add(&shard.stats.delivered, left.len() as u64);
+            while let Some(first) = left.first() {
+                let batch = if first.durable {
+                    cached(shard, recent, first.seq)
+                } else {
+                    transient.find(first.seq).cloned()
+                };
+                placed.clear();
+                let source = match batch {
+                    Some(batch) => {
+                        while let Some((delivery, rest)) = left.split_first()
+                            && delivery.durable == first.durable
+                            && let Some(at) = find(&batch, shard.number, delivery.seq)
+                        {
+                            placed.push(Placed { delivery: *delivery, at: Some(at) });
+                            left = rest;
+                        }
+                        Source::Memory(batch)
+                    }
+                    None => {
+                        placed.push(Placed { delivery: *first, at: None });
+                        left = &left[1..];
+                        Source::Disk
+                    }
+                };
+                outbox.deliver(tag, source, placed);
+            }
+            if outbox.is_congested() {
+                self.engine.set_stalled(SessionId(run.session), true);
+                outbox.stall();
+            }
+            touch(touched, outbox);
+        }
+        for cancelled in &effects.cancelled {
+            let tag = tags.get(cancelled.subscription.0.index as usize).copied();
+            if let Some(Some(outbox)) = outboxes.get(cancelled.session.index as usize) {
+                outbox.cancel(tag.unwrap_or_default(), cancelled.cause);
+                touch(touched, outbox);
+            }
+        }
+        for seq in effects.freed.drain(..) {
+            transient.free(seq);
+        }
+        if effects.noops > 0 {
+            Stats::add(&shard.stats.noops, effects.noops);
+        }
+        effects.clear();
+    }
+}
+
+/// The batch in memory that holds a durable message.
+fn cached(shard: &Shard, recent: &mut Option<Arc<Batch>>, seq: u64) -> Option<Arc<Batch>> {
+    if let Some(batch) = recent
+        && find(batch, shard.number, seq).is_some()
+    {
+        return Some(Arc::clone(batch));
+    }
+    let (batch, _) = shard.store.cached(shard.lane(), Seq(seq))?;
+    *recent = Some(Arc::clone(&batch));
+    Some(batch)
+}
+
+/// Notes an outbox to be flushed. Twice in a row is noted once; more often does no harm.
+pub(crate) fn touch(touched: &mut Touched, outbox: &Arc<Outbox>) {
+    if !touched.last().is_some_and(|last| Arc::ptr_eq(last, outbox)) {
+        touched.push(Arc::clone(outbox));
+    }
+}
+
+/// Flushes what was noted. Called with no lock held.
+pub(crate) fn flush(touched: &[Arc<Outbox>]) {
+    for outbox in touched {
+        outbox.flush();
+    }
+}

@@ -1,0 +1,52 @@
+//! Numbers that say what a broker did. Counted per batch, read by whoever asks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! stats {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters of a broker since its opening.
+        #[derive(Debug, Default)]
+        pub struct Stats { $($(#[$doc])* pub(crate) $name: AtomicU64,)* }
+
+        /// Their values at one moment.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct StatsSnapshot { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Stats {
+            /// Reads all counters.
+            pub fn snapshot(&self) -> StatsSnapshot {
+                StatsSnapshot { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+
+        impl StatsSnapshot {
+            /// All counters with their names.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+stats! {
+    /// Messages admitted.
+    published,
+    /// Messages handed over by queues.
+    delivered,
+    /// Frames handed to live subscribers.
+    live_delivered,
+    /// Frames not handed to live subscribers because they read too slowly.
+    live_dropped,
+    /// Verdicts on deliveries.
+    settled,
+    /// Batches committed by the log.
+    batches_committed,
+    /// Records for something that was gone already.
+    noops,
+}
+
+impl Stats {
+    pub(crate) fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,70 @@
+//! Bodies of transient messages: batches in memory, each kept while a queue needs one of its
+//! messages.
+
+use courant_storage::{Batch, LaneId};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+#[derive(Debug)]
+struct Kept {
+    first: u64,
+    last: u64,
+    /// `None` once nobody needs it.
+    batch: Option<Arc<Batch>>,
+    /// Messages times queues that still need them.
+    copies: u64,
+}
+
+/// All batches of one shard, in the order of their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Transient {
+    kept: VecDeque<Kept>,
+    bytes: usize,
+}
+
+impl Transient {
+    /// Keeps a batch until that many copies were freed.
+    pub(crate) fn keep(&mut self, shard: u16, batch: Arc<Batch>, copies: u64) {
+        let Some((first, last)) = batch.span(LaneId(shard)) else { return };
+        if copies > 0 {
+            self.bytes += batch.len_bytes();
+            let (first, last) = (first.0, last.0);
+            self.kept.push_back(Kept { first, last, batch: Some(batch), copies });
+        }
+    }
+
+    fn index(&self, seq: u64) -> Option<usize> {
+        let at = self.kept.partition_point(|kept| kept.last < seq);
+        (self.kept.get(at)?.first <= seq).then_some(at)
+    }
+
+    /// The batch that holds a message.
+    pub(crate) fn find(&self, seq: u64) -> Option<&Arc<Batch>> {
+        self.kept.get(self.index(seq)?)?.batch.as_ref()
+    }
+
+    /// One queue less needs the message.
+    pub(crate) fn free(&mut self, seq: u64) {
+        self.release(seq, 1);
+    }
+
+    /// That many queues less need the message.
+    pub(crate) fn release(&mut self, seq: u64, copies: u64) {
+        let Some(at) = self.index(seq) else { return };
+        let Some(kept) = self.kept.get_mut(at) else { return };
+        kept.copies = kept.copies.saturating_sub(copies);
+        if kept.copies == 0
+            && let Some(batch) = kept.batch.take()
+        {
+            self.bytes -= batch.len_bytes();
+        }
+        while self.kept.front().is_some_and(|kept| kept.batch.is_none()) {
+            self.kept.pop_front();
+        }
+    }
+
+    /// Bytes kept.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}

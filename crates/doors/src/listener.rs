@@ -1,0 +1,48 @@
+//! The accept loop: a bounded number of connections, a task each.
+
+use crate::native::Door;
+use crate::text;
+use courant::Refusal;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// How long accepting waits after an error such as "too many open files", instead of spinning.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Starts accepting until the door is told to stop.
+pub(crate) fn start(listener: TcpListener, door: Arc<Door>) {
+    tokio::spawn(async move {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = door.stop.notified() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => admit(stream, &door),
+                Err(error) => {
+                    tracing::warn!(%error, "no connection can be accepted now");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    });
+}
+
+fn admit(stream: TcpStream, door: &Arc<Door>) {
+    let Ok(permit) = Arc::clone(&door.permits).try_acquire_owned() else {
+        let mut refused = Vec::new();
+        text::refusal::write(&mut refused, Refusal::TooManyConnections, "");
+        let _ = stream.try_write(&refused);
+        return;
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection went away at once");
+        return;
+    }
+    let door = Arc::clone(door);
+    tokio::spawn(async move {
+        text::serve(stream, &door).await;
+        drop(permit);
+    });
+}

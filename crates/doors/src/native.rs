@@ -1,0 +1,87 @@
+//! The native port: text now, binary later, told apart by the first byte.
+
+use crate::listener;
+use courant::Broker;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore};
+
+/// What the native door may be told.
+#[derive(Debug, Clone)]
+pub struct NativeOptions {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// How long a connection may take to send CONNECT.
+    pub handshake_within: Duration,
+    /// A connection that is quiet for so long is asked whether it is there; after twice that it
+    /// is closed.
+    pub ping_every: Duration,
+}
+
+impl Default for NativeOptions {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 7530)),
+            connections_max: 16_384,
+            handshake_within: Duration::from_secs(10),
+            ping_every: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What all connections of the door share.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) broker: Broker,
+    pub(crate) options: NativeOptions,
+    /// One permit a connection.
+    pub(crate) permits: Arc<Semaphore>,
+    /// Tells the accept loop to stop.
+    pub(crate) stop: Notify,
+}
+
+/// A native door that accepts connections.
+#[derive(Debug)]
+pub struct Listening {
+    door: Arc<Door>,
+    address: SocketAddr,
+}
+
+/// Opens the door.
+///
+/// # Errors
+/// If the address is taken, or is not loopback: as long as no credential exists, nobody but this
+/// machine is let in.
+pub async fn listen(broker: Broker, options: NativeOptions) -> io::Result<Listening> {
+    if !options.address.ip().is_loopback() {
+        let text = "without credentials the native door listens on loopback only: use 127.0.0.1";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    let listener = TcpListener::bind(options.address).await?;
+    let address = listener.local_addr()?;
+    let permits = Arc::new(Semaphore::new(options.connections_max));
+    let door = Arc::new(Door { broker, options, permits, stop: Notify::new() });
+    listener::start(listener, Arc::clone(&door));
+    Ok(Listening { door, address })
+}
+
+impl Listening {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, closes the broker's sessions, and waits for the connections to end, at
+    /// most so long.
+    pub async fn stop(self, grace: Duration) {
+        self.door.stop.notify_one();
+        self.door.broker.end_sessions();
+        let all = u32::try_from(self.door.options.connections_max).unwrap_or(u32::MAX);
+        let _ = tokio::time::timeout(grace, self.door.permits.acquire_many(all)).await;
+    }
+}

@@ -1,0 +1,458 @@
+//! What each command but PUB asks of the broker.
+//!
+//! Settles of one read are one batch ([`SettleBatch`]). What may have to wait (for a commit, for a
+//! disk) is done by [`Talk::run`], which is async; everything before it is not.
+
+use super::connection::Talk;
+use super::outlet;
+use super::publish::text;
+use super::refusal::{self, Refused};
+use super::subscriptions::{LiveFrames, Subscription, write_destination};
+use courant::{
+    ExchangeKind, Handle, Lease, QueueOptions, Refusal, Selector, Settling, SubscribeOptions,
+    Subscribed, Topology, Verdict,
+};
+use courant_wire::text::reply;
+use courant_wire::text::{
+    AckMode, Command, Destination, DestinationKind, Key, Line, Options, Settle, SubMode, Verb,
+};
+use std::sync::Arc;
+
+/// How long EXTEND lasts when it does not say.
+const EXTEND_MS_DEFAULT: u64 = courant::limits::VISIBILITY_MS_DEFAULT;
+
+/// Settles of one read that go to the broker together.
+#[derive(Debug, Default)]
+pub(crate) struct SettleBatch<'a> {
+    verdicts: Vec<(Selector, Verdict)>,
+    /// Verb, token, ordinal and number of verdicts of each command.
+    asked: Vec<(Verb, Option<&'a [u8]>, u64, usize)>,
+}
+
+impl SettleBatch<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.asked.is_empty()
+    }
+}
+
+/// Whether the connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    Go,
+    Close,
+}
+
+impl Talk {
+    /// Adds a settle to the batch.
+    pub(crate) fn add_settle<'a>(
+        &mut self,
+        verb: Verb,
+        settle: &Settle<'a>,
+        ordinal: u64,
+        batch: &mut SettleBatch<'a>,
+    ) -> Result<(), Refused> {
+        if let Some(key) = settle.options.first_unsupported() {
+            return Err(Refused::about(Refusal::NotSupported, &format!("{}:", key.name())));
+        }
+        let verdict = match verb {
+            Verb::Ack => Verdict::Ack,
+            Verb::Nack if settle.options.yes_no(Key::Requeue) == Some(false) => Verdict::Reject,
+            Verb::Nack => Verdict::Nack,
+            Verb::Reject => Verdict::Reject,
+            _ => Verdict::Extend(settle.options.number(Key::Ms).unwrap_or(EXTEND_MS_DEFAULT)),
+        };
+        let before = batch.verdicts.len();
+        let one = |handle: courant_wire::Handle| match handle.lease {
+            Some(lease) => Selector::One(Handle { seq: handle.id.seq, lease: Lease(lease) }),
+            None => Selector::Message(handle.id.seq),
+        };
+        batch.verdicts.extend(settle.handles().map(|handle| (one(handle), verdict)));
+        if let Some(courant_wire::Handle { id, lease: Some(lease) }) = settle.upto() {
+            let handle = Handle { seq: id.seq, lease: Lease(lease) };
+            batch.verdicts.push((Selector::UpTo(handle), verdict));
+        }
+        let count = batch.verdicts.len() - before;
+        batch.asked.push((verb, settle.options.req(), ordinal, count));
+        Ok(())
+    }
+
+    /// Settles the batch and adds the replies.
+    pub(crate) fn settle(&mut self, batch: &mut SettleBatch<'_>, is_synced: bool) {
+        if batch.is_empty() {
+            return;
+        }
+        self.settled.clear();
+        self.session.settle(&batch.verdicts, &mut self.settled);
+        let after = if is_synced {
+            match self.session.settles_synced() {
+                Ok(ticket) => Some((ticket, courant::Level::Committed)),
+                Err(refusal) => {
+                    self.settled.fill(Err(refusal));
+                    None
+                }
+            }
+        } else {
+            None
+        };
+        self.replies.clear();
+        let mut at = 0;
+        for (verb, req, ordinal, count) in batch.asked.drain(..) {
+            let results = self.settled.get(at..at + count).unwrap_or_default();
+            let failed = results.iter().position(Result::is_err);
+            match failed.and_then(|i| Some((i, results.get(i)?.err()?))) {
+                Some((i, refusal)) => {
+                    let subject = batch.verdicts.get(at + i).map(subject_of).unwrap_or_default();
+                    let refused = Refused::about(refusal, &subject);
+                    let command = (!self.is_verbose).then_some((verb, ordinal));
+                    refusal::write_reply(&mut self.replies, &refused, req, command);
+                }
+                None => self.write_ok(req),
+            }
+            at += count;
+        }
+        batch.verdicts.clear();
+        self.session.outbox().reply(&self.replies, after);
+        self.replies.clear();
+    }
+
+    fn write_ok(&mut self, req: Option<&[u8]>) {
+        match req {
+            Some(req) => reply::ok_req(&mut self.replies, req),
+            None if self.is_verbose => reply::ok(&mut self.replies),
+            None => {}
+        }
+    }
+
+    /// Does any other command, waiting where it has to. The reply is added.
+    pub(crate) async fn run(&mut self, command: &Command<'_>, ordinal: u64) -> Next {
+        self.replies.clear();
+        let (verb, req) = (command.verb(), command.req());
+        for tag in self.subscriptions.take_ended() {
+            self.session.forget(tag);
+        }
+        let done = match command {
+            Command::Subscribe { destination, options } => {
+                self.subscribe(destination, options).await
+            }
+            Command::Unsubscribe { sub_id, .. } => self.unsubscribe(sub_id, req),
+            Command::Credit { sub_id, n, .. } => self.credit(sub_id, *n, req),
+            Command::Declare { destination, options } => self.declare(destination, options).await,
+            Command::Delete { destination, options } => self.delete(destination, options).await,
+            Command::Bind { source, target, options } => {
+                self.bind((source, target), options, true).await
+            }
+            Command::Unbind { source, target, options } => {
+                self.bind((source, target), options, false).await
+            }
+            Command::Get { destination, options } => self.get(destination, options).await,
+            Command::Stats { destination, .. } => self.stats(destination.as_ref(), req),
+            Command::Ping { .. } => {
+                reply::pong(&mut self.replies, req);
+                Ok(())
+            }
+            Command::Quit { .. } => {
+                Line::ok(&mut self.replies, req).end();
+                Ok(())
+            }
+            Command::Connect { .. } => Err(Refused::about(Refusal::AlreadyConnected, "")),
+            // PUB and settles are batched by the reader; PONG has no reply.
+            _ => Ok(()),
+        };
+        let mut next = if verb == Verb::Quit { Next::Close } else { Next::Go };
+        if let Err(refused) = done {
+            self.replies.clear();
+            let command = (!self.is_verbose).then_some((verb, ordinal));
+            refusal::write_reply(&mut self.replies, &refused, req, command);
+            if refused.closes {
+                next = Next::Close;
+            }
+        }
+        self.session.outbox().reply(&self.replies, None);
+        self.replies.clear();
+        if verb == Verb::Sub {
+            self.session.begin_deliveries();
+        }
+        self.session.outbox().flush();
+        next
+    }
+
+    async fn subscribe(
+        &mut self,
+        destination: &Destination<'_>,
+        options: &Options<'_>,
+    ) -> Result<(), Refused> {
+        let mut buffer = Vec::new();
+        let name = destination.name(&mut buffer)?;
+        let refused = |refusal| Refused::about(refusal, name);
+        let given = options.token(Key::SubId);
+        let chosen;
+        let sub_id = if let Some(given) = given {
+            if self.subscriptions.tag(given).is_some() {
+                let given = String::from_utf8_lossy(given);
+                return Err(Refused::about(Refusal::SubscriptionExists, &given));
+            }
+            given
+        } else {
+            chosen = self.choose_sub_id();
+            chosen.as_bytes()
+        };
+        let is_live = options.sub_mode() == SubMode::Live;
+        let key = text(options, Key::RoutingKey)?.unwrap_or_default();
+        let durable = text(options, Key::Name)?;
+        let ids = (sub_id, given.is_some());
+        let subscription = Arc::new(Subscription::new(destination, name, ids, is_live));
+        let to = match (destination.kind, &durable) {
+            (DestinationKind::Queue, _) => Subscribed::Queue(name),
+            (_, _) if is_live && !key.is_empty() => {
+                return Err(Refused::about(Refusal::NotSupported, "key: with mode:live"));
+            }
+            (_, _) if is_live => {
+                Subscribed::Live(name, Arc::new(LiveFrames(Arc::clone(&subscription))))
+            }
+            (_, Some(durable)) => Subscribed::Durable(name, key.as_bytes(), durable),
+            (_, None) => Subscribed::Topic(name, key.as_bytes()),
+        };
+        let tag = self.next_tag;
+        self.next_tag = self.next_tag.wrapping_add(1);
+        self.subscriptions.add(tag, Arc::clone(&subscription));
+        let subscribed = self.session.subscribe(to, tag, subscribe_options(options)).await;
+        if let Err(refusal) = subscribed {
+            self.subscriptions.remove(tag);
+            return Err(refused(refusal));
+        }
+        if given.is_none() {
+            Line::ok(&mut self.replies, options.req()).token("sub_id", sub_id).end();
+        } else {
+            self.write_ok(options.req());
+        }
+        Ok(())
+    }
+
+    fn choose_sub_id(&self) -> String {
+        let mut number = u64::from(self.next_tag) + 1;
+        loop {
+            let name = format!("s{number}");
+            if self.subscriptions.tag(name.as_bytes()).is_none() {
+                return name;
+            }
+            number += 1;
+        }
+    }
+
+    fn tag_of(&self, sub_id: &[u8]) -> Result<courant::Tag, Refused> {
+        self.subscriptions.tag(sub_id).ok_or_else(|| {
+            let name = String::from_utf8_lossy(sub_id);
+            Refused::about(Refusal::NoSuchSubscription, &name)
+        })
+    }
+
+    fn unsubscribe(&mut self, sub_id: &[u8], req: Option<&[u8]>) -> Result<(), Refused> {
+        let tag = self.tag_of(sub_id)?;
+        let name = String::from_utf8_lossy(sub_id).into_owned();
+        self.session.unsubscribe(tag).map_err(|refusal| Refused::about(refusal, &name))?;
+        self.subscriptions.remove(tag);
+        self.write_ok(req);
+        Ok(())
+    }
+
+    fn credit(&mut self, sub_id: &[u8], more: u32, req: Option<&[u8]>) -> Result<(), Refused> {
+        let tag = self.tag_of(sub_id)?;
+        let name = String::from_utf8_lossy(sub_id).into_owned();
+        self.session.credit(tag, more).map_err(|refusal| Refused::about(refusal, &name))?;
+        self.write_ok(req);
+        Ok(())
+    }
+
+    async fn declare(
+        &mut self,
+        destination: &Destination<'_>,
+        options: &Options<'_>,
+    ) -> Result<(), Refused> {
+        let mut buffer = Vec::new();
+        let name = destination.name(&mut buffer)?;
+        let refused = |refusal| Refused::about(refusal, name);
+        if options.yes_no(Key::Passive) == Some(true) {
+            return self.inspect(destination.kind, name, options.req()).map_err(refused);
+        }
+        let request = match destination.kind {
+            DestinationKind::Queue => {
+                let defaults = QueueOptions::default();
+                let durable = options.yes_no(Key::Durable).unwrap_or(defaults.durable);
+                let visibility_ms =
+                    options.number(Key::Visibility).unwrap_or(defaults.visibility_ms);
+                Topology::DeclareQueue(name, QueueOptions { durable, visibility_ms })
+            }
+            _ if options.get(Key::Durable).is_some() || options.get(Key::Visibility).is_some() => {
+                let what = "durable: or visibility: of something that is not a queue";
+                return Err(Refused::about(Refusal::NotSupported, what));
+            }
+            DestinationKind::Topic => Topology::DeclareExchange(name, ExchangeKind::Fanout),
+            DestinationKind::Exchange => {
+                let kind = match options.get(Key::Kind).map(|kind| kind.raw()) {
+                    None | Some(b"direct") => ExchangeKind::Direct,
+                    Some(b"fanout") => ExchangeKind::Fanout,
+                    Some(_) => return Err(Refused::about(Refusal::NotSupported, "that kind:")),
+                };
+                Topology::DeclareExchange(name, kind)
+            }
+        };
+        self.session.change(request).await.map_err(refused)?;
+        self.write_ok(options.req());
+        Ok(())
+    }
+
+    fn inspect(
+        &mut self,
+        kind: DestinationKind,
+        name: &str,
+        req: Option<&[u8]>,
+    ) -> Result<(), Refusal> {
+        if kind == DestinationKind::Queue {
+            let counts = self.session.inspect(name)?;
+            Line::ok(&mut self.replies, req)
+                .number("ready", counts.ready)
+                .number("open", counts.leased)
+                .number("bytes", counts.bytes)
+                .number("subscriptions", u64::from(counts.subscriptions))
+                .end();
+            return Ok(());
+        }
+        self.session.inspect_exchange(name).map_err(|refusal| match refusal {
+            Refusal::NoSuchExchange if kind == DestinationKind::Topic => Refusal::NoSuchTopic,
+            other => other,
+        })?;
+        Line::ok(&mut self.replies, req).end();
+        Ok(())
+    }
+
+    async fn delete(
+        &mut self,
+        destination: &Destination<'_>,
+        options: &Options<'_>,
+    ) -> Result<(), Refused> {
+        let mut buffer = Vec::new();
+        let name = destination.name(&mut buffer)?;
+        let is_set = |key| options.yes_no(key) == Some(true);
+        let (if_empty, if_unused) = (is_set(Key::IfEmpty), is_set(Key::IfUnused));
+        let request = match destination.kind {
+            DestinationKind::Queue => Topology::DeleteQueue { name, if_empty, if_unused },
+            _ if if_empty || if_unused => {
+                let what = "if_empty: or if_unused: of something that is not a queue";
+                return Err(Refused::about(Refusal::NotSupported, what));
+            }
+            _ => Topology::DeleteExchange(name),
+        };
+        self.session.change(request).await.map_err(|refusal| match refusal {
+            Refusal::NoSuchExchange if destination.kind == DestinationKind::Topic => {
+                Refused::about(Refusal::NoSuchTopic, name)
+            }
+            refusal => Refused::about(refusal, name),
+        })?;
+        self.write_ok(options.req());
+        Ok(())
+    }
+
+    async fn bind(
+        &mut self,
+        (source, target): (&Destination<'_>, &Destination<'_>),
+        options: &Options<'_>,
+        is_bind: bool,
+    ) -> Result<(), Refused> {
+        if target.kind != DestinationKind::Queue {
+            return Err(Refused::about(Refusal::NotSupported, "a binding to an exchange"));
+        }
+        let (mut source_buffer, mut target_buffer) = (Vec::new(), Vec::new());
+        let exchange = source.name(&mut source_buffer)?;
+        let queue = target.name(&mut target_buffer)?;
+        let key = text(options, Key::RoutingKey)?.unwrap_or_default();
+        let key = key.as_bytes();
+        let request = if is_bind {
+            Topology::Bind { exchange, queue, key }
+        } else {
+            Topology::Unbind { exchange, queue, key }
+        };
+        self.session.change(request).await.map_err(|refusal| {
+            let subject = if refusal == Refusal::NoSuchQueue { queue } else { exchange };
+            Refused::about(refusal, subject)
+        })?;
+        self.write_ok(options.req());
+        Ok(())
+    }
+
+    async fn get(
+        &mut self,
+        destination: &Destination<'_>,
+        options: &Options<'_>,
+    ) -> Result<(), Refused> {
+        let mut buffer = Vec::new();
+        let name = destination.name(&mut buffer)?;
+        if destination.kind != DestinationKind::Queue {
+            return Err(Refused::about(Refusal::NotSupported, "GET from something not a queue"));
+        }
+        let settling = match options.ack_mode() {
+            AckMode::Auto => Settling::Auto,
+            AckMode::Manual => Settling::Manual,
+        };
+        let wanted = options.number(Key::Count).unwrap_or(1);
+        let mut word = Vec::new();
+        write_destination(&mut word, destination);
+        let mut prefix = Vec::new();
+        reply::msg_prefix(&mut prefix, &word, None, options.req());
+        let mut count = 0;
+        while count < wanted {
+            match self.session.claim(name, settling, None).await {
+                Ok(claimed) => {
+                    let Some(message) = claimed.message() else { continue };
+                    let plain =
+                        |exchange: &[u8], key: &[u8]| exchange.is_empty() && key == name.as_bytes();
+                    outlet::write_message(&mut self.replies, &prefix, &message, plain);
+                    count += 1;
+                }
+                Err(Refusal::NothingWaiting) if count > 0 => break,
+                Err(refusal) => return Err(Refused::about(refusal, name)),
+            }
+        }
+        Line::ok(&mut self.replies, options.req()).number("count", count).end();
+        Ok(())
+    }
+
+    fn stats(
+        &mut self,
+        destination: Option<&Destination<'_>>,
+        req: Option<&[u8]>,
+    ) -> Result<(), Refused> {
+        if let Some(destination) = destination {
+            let mut buffer = Vec::new();
+            let name = destination.name(&mut buffer)?;
+            let done = self.inspect(destination.kind, name, req);
+            return done.map_err(|refusal| Refused::about(refusal, name));
+        }
+        let mut line = Line::ok(&mut self.replies, req);
+        for (name, value) in self.broker.stats().iter() {
+            line = line.number(name, value);
+        }
+        line.end();
+        Ok(())
+    }
+}
+
+fn subscribe_options(options: &Options<'_>) -> SubscribeOptions {
+    let defaults = SubscribeOptions::default();
+    let credit = options.number(Key::Credit).and_then(|credit| u32::try_from(credit).ok());
+    SubscribeOptions {
+        credit: credit.unwrap_or(defaults.credit),
+        settling: match options.ack_mode() {
+            AckMode::Auto => Settling::Auto,
+            AckMode::Manual => Settling::Manual,
+        },
+        visibility_ms: options.number(Key::Visibility),
+    }
+}
+
+fn subject_of((selector, _): &(Selector, Verdict)) -> String {
+    let (seq, lease) = match selector {
+        Selector::One(handle) | Selector::UpTo(handle) => (handle.seq, Some(handle.lease.0)),
+        Selector::Message(seq) => (*seq, None),
+    };
+    courant_wire::Handle { id: courant_wire::MessageId { shard: 0, seq }, lease }.to_string()
+}

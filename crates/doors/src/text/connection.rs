@@ -1,0 +1,480 @@
+//! Bytes in: one task per connection.
+//!
+//! A read goes into a scratch buffer of the worker thread and is decoded there, all commands of it
+//! in one go: consecutive PUBs become one batch, consecutive settles another. Nothing borrows past
+//! the read. What is left (half a command, or commands behind one that has to wait) is carried
+//! over in a buffer of the connection's own, which grows as bytes arrive.
+//!
+//! Deadlines: CONNECT within [`NativeOptions::handshake_within`], absolutely; a connection that is
+//! quiet is asked by PING, and closed if it stays quiet. No clock is read per read: a timer looks
+//! whether anything was heard since it looked last.
+
+use super::command::{Next, SettleBatch};
+use super::outlet::TextOutlet;
+use super::publish::{LastDestination, PublishBatch};
+use super::refusal::{self, Refused};
+use super::subscriptions::Subscriptions;
+use crate::native::Door;
+use courant::{Broker, Principal, Refusal, Session, Tag};
+use courant_wire::Limits;
+use courant_wire::text::{Command, Decoded, Line, Login, Verb, decode, reply};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::{Instant, Sleep};
+
+/// Bytes of one read.
+const READ_BYTES: usize = 128 * 1024;
+/// A carried buffer that grew beyond this is given back once it is empty.
+const KEEP_BYTES: usize = 16 * 1024;
+/// How long the last replies may take to reach a client that is being closed.
+const LINGER: Duration = Duration::from_secs(2);
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A connection after CONNECT.
+#[derive(Debug)]
+pub(crate) struct Talk {
+    pub(crate) broker: Broker,
+    pub(crate) session: Session,
+    pub(crate) subscriptions: Arc<Subscriptions>,
+    pub(crate) next_tag: Tag,
+    pub(crate) is_verbose: bool,
+    pub(crate) last_destination: LastDestination,
+    /// Replies of one batch.
+    pub(crate) replies: Vec<u8>,
+    /// Results of one batch of settles.
+    pub(crate) settled: Vec<Result<u32, Refusal>>,
+    ordinal: u64,
+}
+
+/// Where decoding stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// More bytes are needed.
+    Hungry,
+    /// The next command may have to wait.
+    Command,
+    /// The log has no room.
+    Room,
+    /// The connection closes.
+    Close,
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(stream: TcpStream, door: &Arc<Door>) {
+    let (mut reader, writer) = stream.into_split();
+    let subscriptions = Arc::new(Subscriptions::default());
+    let outlet = TextOutlet::new(writer, Arc::clone(&subscriptions));
+    let principal = Arc::new(Principal::unrestricted("anonymous"));
+    let session = match door.broker.attach("/", principal, Box::new(outlet)) {
+        Ok(session) => session,
+        Err(refusal) => {
+            tracing::error!(%refusal, "a session cannot begin");
+            return;
+        }
+    };
+    let mut talk = Talk {
+        broker: door.broker.clone(),
+        session,
+        subscriptions,
+        next_tag: 0,
+        is_verbose: true,
+        last_destination: LastDestination::default(),
+        replies: Vec::new(),
+        settled: Vec::new(),
+        ordinal: 0,
+    };
+    let mut carry = Vec::new();
+    let greeted = talk.greet(&mut reader, &mut carry, door.options.handshake_within).await;
+    if greeted {
+        talk.talk(&mut reader, &mut carry, door.options.ping_every).await;
+    }
+    let outbox = Arc::clone(talk.session.outbox());
+    outbox.flush();
+    let _ = tokio::time::timeout(LINGER, outbox.emptied()).await;
+    talk.session.close();
+}
+
+impl Talk {
+    /// Waits for CONNECT and answers it. Says whether the connection goes on.
+    async fn greet(
+        &mut self,
+        reader: &mut OwnedReadHalf,
+        carry: &mut Vec<u8>,
+        within: Duration,
+    ) -> bool {
+        let deadline = Instant::now() + within;
+        loop {
+            let refused = match self.try_greet(carry) {
+                Ok(true) => return true,
+                Ok(false) => None,
+                Err(refused) => Some(refused),
+            };
+            let refused = match refused {
+                Some(refused) => refused,
+                None => match tokio::time::timeout_at(deadline, read_more(reader, carry)).await {
+                    Ok(Ok(0) | Err(_)) => return false,
+                    Ok(Ok(_)) => continue,
+                    Err(_) => Refused::about(Refusal::HandshakeTimeout, ""),
+                },
+            };
+            self.say_refused(&refused, None, None);
+            return false;
+        }
+    }
+
+    /// Takes CONNECT from the carried bytes, if it is there.
+    fn try_greet(&mut self, carry: &mut Vec<u8>) -> Result<bool, Refused> {
+        loop {
+            if carry.first().is_some_and(|byte| *byte < 0x20 && !b"\r\n".contains(byte)) {
+                return Err(Refused::about(Refusal::NotSupported, "the binary protocol"));
+            }
+            // Before CONNECT nothing is allowed to be large.
+            let limits = Limits { body_bytes_max: 0, ..Limits::DEFAULT };
+            let (consumed, login, req) = match decode(carry, &limits) {
+                Decoded::Incomplete { .. } => return Ok(false),
+                Decoded::Blank { consumed } => {
+                    carry.drain(..consumed);
+                    continue;
+                }
+                Decoded::Refused { error, verb, .. } if verb.eq_ignore_ascii_case(b"CONNECT") => {
+                    return Err(Refused::from(&error));
+                }
+                Decoded::Command { command: Command::Connect { json, options }, consumed } => {
+                    let login = Login::parse(json).map_err(|error| Refused::from(&error))?;
+                    (consumed, login, options.req().map(<[u8]>::to_vec))
+                }
+                Decoded::Refused { error, .. } if error.loses_framing() => {
+                    return Err(Refused::from(&error));
+                }
+                Decoded::Command { .. } | Decoded::Refused { .. } => {
+                    return Err(Refused::about(Refusal::NotConnected, ""));
+                }
+            };
+            // No credential exists yet, so none can be right.
+            if login.user.is_some() || login.token.is_some() {
+                return Err(Refused::about(Refusal::BadCredentials, ""));
+            }
+            self.is_verbose = login.verbose;
+            self.ordinal = 1;
+            carry.drain(..consumed);
+            let mut ok = Vec::new();
+            Line::ok(&mut ok, req.as_deref()).end();
+            self.session.outbox().reply(&ok, None);
+            self.session.outbox().flush();
+            return Ok(true);
+        }
+    }
+
+    fn say_refused(&mut self, refused: &Refused, req: Option<&[u8]>, command: Option<(Verb, u64)>) {
+        let mut line = Vec::new();
+        refusal::write_reply(&mut line, refused, req, command);
+        self.session.outbox().reply(&line, None);
+    }
+
+    /// Reads and does commands until the connection ends.
+    async fn talk(
+        &mut self,
+        reader: &mut OwnedReadHalf,
+        carry: &mut Vec<u8>,
+        ping_every: Duration,
+    ) {
+        let mut quiet = std::pin::pin!(tokio::time::sleep(ping_every));
+        let outbox = Arc::clone(self.session.outbox());
+        let mut heard = Heard::default();
+        let mut stop = self.take(carry);
+        loop {
+            match stop {
+                Stop::Close => return,
+                Stop::Command => {
+                    if self.run_first(carry).await == Next::Close {
+                        return;
+                    }
+                    stop = self.take(carry);
+                    continue;
+                }
+                Stop::Room => {
+                    self.session.room().await;
+                    stop = self.take(carry);
+                    continue;
+                }
+                Stop::Hungry => {}
+            }
+            if outbox.is_congested() {
+                outbox.drained().await;
+            }
+            if outbox.is_closed() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                read = self.read_and_take(reader, carry) => match read {
+                    Some(read) => {
+                        heard.anything = true;
+                        stop = read;
+                    }
+                    None => return,
+                },
+                () = quiet.as_mut() => {
+                    if !self.ask(&mut heard, carry, quiet.as_mut(), ping_every) {
+                        return;
+                    }
+                    stop = Stop::Hungry;
+                }
+                () = outbox.closed() => return,
+            }
+        }
+    }
+
+    /// Looks whether the connection is still there. Says whether it goes on.
+    fn ask(
+        &mut self,
+        heard: &mut Heard,
+        carry: &[u8],
+        quiet: Pin<&mut Sleep>,
+        every: Duration,
+    ) -> bool {
+        if heard.anything {
+            *heard = Heard::default();
+        } else if heard.asked {
+            let refusal =
+                if carry.is_empty() { Refusal::IdleTimeout } else { Refusal::CommandTimeout };
+            self.say_refused(&Refused::about(refusal, ""), None, None);
+            return false;
+        } else {
+            heard.asked = true;
+            let mut ping = Vec::new();
+            reply::ping(&mut ping);
+            self.session.outbox().notice(&ping);
+            self.session.outbox().flush();
+        }
+        quiet.reset(Instant::now() + every);
+        true
+    }
+
+    /// Reads once and does what was read. `None` at the end of the stream.
+    async fn read_and_take(
+        &mut self,
+        reader: &mut OwnedReadHalf,
+        carry: &mut Vec<u8>,
+    ) -> Option<Stop> {
+        poll_fn(|context| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                scratch.resize(READ_BYTES, 0);
+                let mut buffer = ReadBuf::new(scratch);
+                match Pin::new(&mut *reader).poll_read(context, &mut buffer) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(Err(_)) => Poll::Ready(None),
+                    Poll::Ready(Ok(())) if buffer.filled().is_empty() => Poll::Ready(None),
+                    Poll::Ready(Ok(())) => {
+                        let input = buffer.filled();
+                        if carry.is_empty() {
+                            let (consumed, stop) = self.take_from(input);
+                            carry.extend_from_slice(&input[consumed..]);
+                            Poll::Ready(Some(stop))
+                        } else {
+                            carry.extend_from_slice(input);
+                            Poll::Ready(Some(self.take(carry)))
+                        }
+                    }
+                }
+            })
+        })
+        .await
+    }
+
+    /// Does what was carried over.
+    fn take(&mut self, carry: &mut Vec<u8>) -> Stop {
+        if carry.is_empty() {
+            return Stop::Hungry;
+        }
+        let (consumed, stop) = self.take_from(carry);
+        carry.drain(..consumed);
+        if carry.is_empty() && carry.capacity() > KEEP_BYTES {
+            *carry = Vec::new();
+        }
+        stop
+    }
+
+    /// Does the commands at the beginning of `input` that need not wait. Says how many bytes they
+    /// took, and why it stopped.
+    fn take_from(&mut self, input: &[u8]) -> (usize, Stop) {
+        let mut publishes = PublishBatch::default();
+        let mut settles = SettleBatch::default();
+        let mut at = 0;
+        // Where the batch of PUBs that is not published yet begins, and its first ordinal.
+        let mut batch_start = (0, self.ordinal);
+        let stop = loop {
+            let (command, consumed) = match decode(&input[at..], &Limits::DEFAULT) {
+                Decoded::Command { command, consumed } => (command, consumed),
+                Decoded::Blank { consumed } => {
+                    at += consumed;
+                    continue;
+                }
+                Decoded::Incomplete { .. } => break Stop::Hungry,
+                Decoded::Refused { error, consumed, verb, req } => {
+                    if self.finish(&mut publishes, &mut settles).is_err() {
+                        return self.rewind(batch_start);
+                    }
+                    self.ordinal += 1;
+                    let refused = Refused::from(&error);
+                    let command = self.command_of(verb);
+                    self.say_refused(&refused, req, command);
+                    match consumed {
+                        Some(consumed) if !refused.closes => at += consumed,
+                        _ => break Stop::Close,
+                    }
+                    batch_start = (at, self.ordinal);
+                    continue;
+                }
+            };
+            let is_batched = matches!(&command, Command::Publish(publish)
+                if publish.options.is_empty() || is_only_req(publish));
+            if !is_batched || !settles.is_empty() {
+                // Order: what came before is done before.
+                if self.finish(&mut publishes, &mut settles).is_err() {
+                    return self.rewind(batch_start);
+                }
+                batch_start = (at, self.ordinal);
+            }
+            match self.take_one(&command, &mut publishes, &mut settles) {
+                Ok(true) => at += consumed,
+                Ok(false) => break Stop::Command,
+                Err(Stop::Room) => {
+                    self.ordinal -= 1;
+                    break Stop::Room;
+                }
+                Err(stop) => break stop,
+            }
+        };
+        if self.finish(&mut publishes, &mut settles).is_err() {
+            return self.rewind(batch_start);
+        }
+        self.session.outbox().flush();
+        (at, stop)
+    }
+
+    fn rewind(&mut self, (at, ordinal): (usize, u64)) -> (usize, Stop) {
+        self.ordinal = ordinal;
+        self.session.outbox().flush();
+        (at, Stop::Room)
+    }
+
+    fn command_of(&self, verb: &[u8]) -> Option<(Verb, u64)> {
+        if self.is_verbose { None } else { Some((Verb::parse(verb)?, self.ordinal)) }
+    }
+
+    /// Takes one command into a batch, or does it. `Ok(false)` if it may have to wait.
+    fn take_one<'a>(
+        &mut self,
+        command: &Command<'a>,
+        publishes: &mut PublishBatch<'a>,
+        settles: &mut SettleBatch<'a>,
+    ) -> Result<bool, Stop> {
+        let ordinal = self.ordinal + 1;
+        let done = match command {
+            Command::Publish(publish) if publish.options.is_empty() || is_only_req(publish) => {
+                self.add_plain(publish, ordinal, publishes).map_err(|r| (r, publishes))
+            }
+            Command::Publish(publish) => match self.publish_with_options(publish, ordinal) {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(courant::Room)) => {
+                    self.ordinal += 1;
+                    return Err(Stop::Room);
+                }
+                Err(refused) => Err((refused, publishes)),
+            },
+            Command::Ack(settle)
+            | Command::Nack(settle)
+            | Command::Reject(settle)
+            | Command::Extend(settle) => {
+                let added = self.add_settle(command.verb(), settle, ordinal, settles);
+                if added.is_ok() && settle.options.confirm_synced() {
+                    self.settle(settles, true);
+                }
+                added.map_err(|refused| (refused, publishes))
+            }
+            Command::Pong => Ok(()),
+            _ => return Ok(false),
+        };
+        self.ordinal = ordinal;
+        if let Err((refused, publishes)) = done {
+            if self.publish(publishes).is_err() {
+                self.ordinal -= 1;
+                return Err(Stop::Room);
+            }
+            let named = (!self.is_verbose).then_some((command.verb(), ordinal));
+            self.say_refused(&refused, command.req(), named);
+            if refused.closes {
+                return Err(Stop::Close);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Does what was batched, in order: at most one of the two batches holds anything.
+    fn finish(
+        &mut self,
+        publishes: &mut PublishBatch<'_>,
+        settles: &mut SettleBatch<'_>,
+    ) -> Result<(), courant::Room> {
+        self.publish(publishes)?;
+        self.settle(settles, false);
+        Ok(())
+    }
+
+    /// Does the first command of the carried bytes, waiting where it has to.
+    async fn run_first(&mut self, carry: &mut Vec<u8>) -> Next {
+        let whole = std::mem::take(carry);
+        let Decoded::Command { command, consumed } = decode(&whole, &Limits::DEFAULT) else {
+            *carry = whole;
+            return Next::Close;
+        };
+        self.ordinal += 1;
+        let next = self.run(&command, self.ordinal).await;
+        carry.extend_from_slice(&whole[consumed..]);
+        next
+    }
+}
+
+fn is_only_req(publish: &courant_wire::text::Publish<'_>) -> bool {
+    let mut options = publish.options.iter();
+    options.next().is_some_and(|(key, _)| key.name() == "req") && options.next().is_none()
+}
+
+/// What was heard since the timer looked last.
+#[derive(Debug, Default)]
+struct Heard {
+    anything: bool,
+    asked: bool,
+}
+
+/// Reads once and adds what came to the carried bytes.
+async fn read_more(reader: &mut OwnedReadHalf, carry: &mut Vec<u8>) -> io::Result<usize> {
+    poll_fn(|context| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.resize(READ_BYTES, 0);
+            // A greeting is small: what comes behind it is left in the socket.
+            let mut buffer = ReadBuf::new(&mut scratch[..8192]);
+            match Pin::new(&mut *reader).poll_read(context, &mut buffer) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => {
+                    carry.extend_from_slice(buffer.filled());
+                    Poll::Ready(Ok(buffer.filled().len()))
+                }
+            }
+        })
+    })
+    .await
+}

@@ -1,0 +1,90 @@
+//! Every refusal in the words of this door, in one exhaustive place.
+
+use courant::{Closes, Refusal};
+use courant_wire::NameError;
+use courant_wire::text::reply::{self, ErrReply};
+use courant_wire::text::{LoginError, Verb, WireError};
+
+/// A refusal and what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    pub(crate) sentence: String,
+    pub(crate) closes: bool,
+}
+
+impl Refused {
+    /// A refusal of the broker about something that can be named.
+    pub(crate) fn about(refusal: Refusal, subject: &str) -> Self {
+        let closes = refusal.closes() != Closes::Nothing;
+        Self { refusal, sentence: refusal.explain(subject), closes }
+    }
+}
+
+impl From<NameError> for Refused {
+    fn from(error: NameError) -> Self {
+        let refusal = Refusal::BadName;
+        Self { refusal, sentence: error.to_string(), closes: false }
+    }
+}
+
+impl From<&WireError> for Refused {
+    fn from(error: &WireError) -> Self {
+        let refusal = match error {
+            WireError::LineTooLong { .. } => Refusal::LineTooLong,
+            WireError::MissingSize | WireError::SizeNotNumber { .. } => Refusal::BadSize,
+            WireError::BodyTooLarge { .. } => Refusal::MessageTooLarge,
+            WireError::BodyUnterminated { .. } => Refusal::BodyNotEnded,
+            WireError::UnknownVerb { .. } => Refusal::UnknownVerb,
+            WireError::MissingDestination { .. } | WireError::MissingOption { .. } => {
+                Refusal::MissingField
+            }
+            WireError::BadValue { value: _, key, .. }
+                if matches!(key.name(), "msg_id" | "upto") =>
+            {
+                Refusal::BadHandle
+            }
+            WireError::BadDestination { .. }
+            | WireError::UnexpectedWord { .. }
+            | WireError::UnknownOption { .. }
+            | WireError::RepeatedOption { .. }
+            | WireError::BadValue { .. }
+            | WireError::Conflict { .. } => Refusal::BadOption,
+            WireError::TooManyHeaders { .. } | WireError::HeadersTooLarge { .. } => {
+                Refusal::HeadersTooLarge
+            }
+            WireError::BadEscape { .. } | WireError::ControlCharacter => Refusal::BadOption,
+            WireError::NotUtf8 => Refusal::NotUtf8,
+            WireError::ConnectNotJson => Refusal::BadJson,
+        };
+        let closes = error.loses_framing() || refusal.closes() != Closes::Nothing;
+        Self { refusal, sentence: error.to_string(), closes }
+    }
+}
+
+impl From<&LoginError> for Refused {
+    fn from(error: &LoginError) -> Self {
+        let refusal = match error {
+            LoginError::Syntax { .. } | LoginError::Field { .. } => Refusal::BadJson,
+            LoginError::Version { .. } => Refusal::UnknownVersion,
+            LoginError::Credentials => Refusal::BadCredentials,
+        };
+        Self { refusal, sentence: error.to_string(), closes: true }
+    }
+}
+
+/// Writes a refusal of no command in particular.
+pub(crate) fn write(out: &mut Vec<u8>, refusal: Refusal, subject: &str) {
+    write_reply(out, &Refused::about(refusal, subject), None, None);
+}
+
+/// Writes a refusal of a command.
+pub(crate) fn write_reply(
+    out: &mut Vec<u8>,
+    refused: &Refused,
+    req: Option<&[u8]>,
+    command: Option<(Verb, u64)>,
+) {
+    let (number, name) = (u32::from(refused.refusal.number()), refused.refusal.name());
+    reply::err(out, &ErrReply { number, name, sentence: &refused.sentence, req, command });
+}
