@@ -9,6 +9,7 @@ mod log;
 mod consumers;
 mod op;
 mod oracle;
+mod queue;
 mod requests;
 mod rig;
 

@@ -2,7 +2,8 @@
 
 use crate::log::Fact;
 use crate::op::{Op, To};
-use crate::oracle::{Exchange, Oracle, Queue};
+use crate::oracle::{Exchange, Oracle};
+use crate::queue::Queue;
 use crate::rig::{Entry, Rig};
 use courant_engine::limits::SEQ_BLOCK;
 use courant_engine::{
@@ -97,7 +98,10 @@ impl Rig {
                 if self.oracle.namespaces.iter().any(|(_, there)| there == name) {
                     return Outcome::Done;
                 }
-                let is_pending = |fact: &Fact| matches!(fact, Fact::NamespaceDeclared { name: n, .. } if n == name);
+                let is_pending = |fact: &Fact| match fact {
+                    Fact::NamespaceDeclared { name: there, .. } => there == name,
+                    _ => false,
+                };
                 if self.in_flight().any(is_pending) { Outcome::Pending } else { Outcome::Log }
             }
             Topology::DeclareQueue(name, options) => {
