@@ -7,3 +7,4 @@
 mod listener;
 pub mod native;
 mod text;
+pub use native::{Listening, NativeOptions};
