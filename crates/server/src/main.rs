@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod assemble;
 mod base64;
 mod cmd;
 mod connection;

@@ -1,16 +1,21 @@
 //! The commands: what may be typed, and which file carries it out. This is the only list of them.
 
 use std::future::Future;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 mod publish;
+mod serve;
 mod subscribe;
 
 /// Where the native door listens unless told otherwise.
 pub(crate) const ADDRESS_DEFAULT: &str = "127.0.0.1:7530";
+
+/// How long tasks that outlive their broker may take to notice.
+const STRAGGLERS_TIME_MAX: Duration = Duration::from_millis(500);
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -28,6 +33,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Serve),
     Pub(publish::Publish),
     Sub(subscribe::Subscribe),
 }
@@ -35,6 +41,7 @@ enum Command {
 /// Carries out one command.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
+        Command::Serve(serve) => run_broker(serve.run()),
         Command::Pub(publish) => {
             publish.check().unwrap_or_else(|error| error.exit());
             run_client(publish.run())
@@ -55,6 +62,17 @@ fn usage(command: &str, sentence: &str) -> clap::Error {
         Some(command) => command.error(kind, sentence),
         None => cli.error(kind, sentence),
     }
+}
+
+/// Runs a broker on a thread for each core.
+fn run_broker(broker: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(broker);
+    runtime.shutdown_timeout(STRAGGLERS_TIME_MAX);
+    outcome
 }
 
 /// Runs a client on this thread alone.
@@ -83,7 +101,7 @@ mod tests {
     fn every_help_names_the_exit_codes() {
         let mut command = Cli::command();
         command.build();
-        for name in ["pub", "sub"] {
+        for name in ["serve", "pub", "sub"] {
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains("Exit codes"), "{name}: {help}");
         }
@@ -105,9 +123,12 @@ mod tests {
             "courant sub queue:a --name n",
             "courant sub topic:a --live --name n",
             "courant sub topic:a --live --manual-ack",
+            "courant serve --native nowhere",
+            "courant serve --log loud",
             "courant frobnicate",
         ] {
             let outcome = Cli::try_parse_from(line.split(' ')).map(|cli| match cli.command {
+                Command::Serve(_) => Ok(()),
                 Command::Sub(subscribe) => subscribe.check().map_err(|error| error.exit_code()),
                 Command::Pub(publish) => publish.check().map_err(|error| error.exit_code()),
             });
