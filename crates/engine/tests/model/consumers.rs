@@ -284,6 +284,9 @@ impl Rig {
         assert_eq!(got, count.map_err(|refusal| *refusal), "{selector:?} {verdict:?}");
         self.count(if got.is_ok() { "settles" } else { "settles refused" }, 1);
         self.count("deliveries settled or extended", u64::from(got.unwrap_or(0)));
+        if about.is_err() && !matches!(say, Say::Extend(_)) {
+            self.close_lease_on_nothing(session, selector);
+        }
         for open in about.unwrap_or_default() {
             match say {
                 Say::Ack => self.oracle.close(open.handle, Some(Cause::Acked)),
@@ -295,6 +298,15 @@ impl Rig {
                     held.deadline_ms = now + u64::from(ms);
                 }
             }
+        }
+    }
+
+    /// A delivery whose queue is gone is refused, and closed by being named.
+    fn close_lease_on_nothing(&mut self, session: SessionId, selector: Selector) {
+        let Selector::One(handle) = selector else { return };
+        let mut all = self.oracle.open.iter();
+        if all.any(|open| open.handle == handle && open.session == session) {
+            self.oracle.close(handle, None);
         }
     }
 

@@ -23,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Operations of one case; a run has as many cases as its number of operations asks for.
 const CASE_OPS: usize = 2_000;
-const OPS_DEFAULT: usize = 100_000;
+const OPS_DEFAULT: usize = 60_000;
 
 fn number_from<N: std::str::FromStr>(name: &str) -> Option<N> {
     let text = std::env::var(name).ok()?;
