@@ -107,10 +107,11 @@ pub struct RealDisk {
 impl RealDisk {
     /// Opens a folder and makes it if it is not there, with its parents.
     pub fn new(path: impl AsRef<Path>) -> io::Result<RealDisk> {
-        let folder = path.as_ref().to_path_buf();
-        if !folder.is_dir() {
-            fs::create_dir_all(&folder)?;
-            if let Some(parent) = folder.canonicalize()?.parent() {
+        let folder = std::path::absolute(path)?;
+        let missing: Vec<&Path> = folder.ancestors().take_while(|above| !above.is_dir()).collect();
+        fs::create_dir_all(&folder)?;
+        for made in missing {
+            if let Some(parent) = made.parent() {
                 fs::File::open(parent)?.sync_all()?;
             }
         }

@@ -86,6 +86,8 @@ struct Contents {
     current: Vec<u8>,
     /// Sectors of `current` that were written since the last sync.
     dirty: BTreeSet<usize>,
+    /// It was emptied since the last sync.
+    emptied: bool,
     /// Syncs that failed: each handle that was open then is told once.
     failed_syncs: u64,
 }
@@ -233,7 +235,16 @@ impl Contents {
         }
     }
 
+    fn empty(&mut self) {
+        self.current.clear();
+        self.dirty.clear();
+        self.emptied = true;
+    }
+
     fn sync(&mut self) {
+        if std::mem::take(&mut self.emptied) {
+            self.durable.clear();
+        }
         for sector in std::mem::take(&mut self.dirty) {
             self.make_durable(sector);
         }
@@ -250,6 +261,7 @@ impl Contents {
         let len = if dice.chance(kept_percent) { self.current.len() } else { old_len };
         self.durable.resize(len, 0);
         self.current.clone_from(&self.durable);
+        self.emptied = false;
     }
 }
 
@@ -482,9 +494,18 @@ impl Disk for Mount {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut world = self.world()?;
         let fault = world.begin(Action::Folder);
-        let file = world.files.len();
-        world.files.push(Contents::default());
-        world.change(NameChange::Created { name: name.to_owned(), file });
+        let file = if let Some(&file) = world.names.get(name) {
+            // The same file, emptied: so do file systems, and the name needs no sync.
+            if let Some(contents) = world.files.get_mut(file) {
+                contents.empty();
+            }
+            file
+        } else {
+            let file = world.files.len();
+            world.files.push(Contents::default());
+            world.change(NameChange::Created { name: name.to_owned(), file });
+            file
+        };
         if fault.is_some() { Err(gone()) } else { Ok(self.handle(&world, file)) }
     }
 

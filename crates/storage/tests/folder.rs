@@ -48,8 +48,8 @@ fn filled(count: u64) -> SimDisk {
 }
 
 fn segment(disk: &SimDisk) -> String {
-    let names = disk.files().into_iter().map(|(name, _)| name);
-    names.filter(|name| name.ends_with(".segment")).next_back().unwrap()
+    let mut names = disk.files().into_iter().map(|(name, _)| name);
+    names.rfind(|name| name.ends_with(".segment")).unwrap()
 }
 
 #[test]
