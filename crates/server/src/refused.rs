@@ -16,6 +16,9 @@ pub(crate) struct Refused {
     hint: Option<String>,
 }
 
+/// Refusals that answer no command: the broker ends the connection of its own accord.
+const UNASKED: [&str; 3] = ["closing", "idle-timeout", "slow-reader"];
+
 impl Refused {
     /// Takes a refusal out of a reply; `None` for any other. `destination` is what was asked for.
     pub(crate) fn from_reply(reply: &Reply<'_>, destination: Option<&Destination>) -> Option<Self> {
@@ -34,6 +37,11 @@ impl Refused {
             .map(|missing| format!("to declare it: courant pub {missing} \"a message\" --declare"));
         let sentence = String::from_utf8_lossy(sentence).into_owned();
         Some(Self { number: *number, name, sentence, hint })
+    }
+
+    /// Whether it answers no command. Answers to commands may still follow it.
+    pub(crate) fn is_unasked(&self) -> bool {
+        UNASKED.contains(&self.name.as_str())
     }
 }
 

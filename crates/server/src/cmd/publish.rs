@@ -187,6 +187,16 @@ impl Counts {
         self.unqueued += u64::from(is_unqueued);
     }
 
+    /// Counts a refusal, and says of which line of the input it is.
+    fn refuse(&mut self, refused: Refused, has_lines: bool) -> anyhow::Error {
+        if refused.is_unasked() {
+            return refused.into();
+        }
+        self.answer();
+        let error = anyhow!(refused);
+        if has_lines { error.context(format!("line {}", self.answered)) } else { error }
+    }
+
     fn summary(&self) -> String {
         format!("{} of {} sent messages were confirmed", self.confirmed, self.sent)
     }
@@ -283,12 +293,7 @@ impl Run<'_> {
                 Reply::Ping => request::pong(&mut self.session.outbox),
                 reply => {
                     if let Some(refused) = Refused::from_reply(&reply, Some(destination)) {
-                        self.counts.answer();
-                        let mut refused = anyhow!(refused);
-                        if self.publish.lines {
-                            refused = refused.context(format!("line {}", self.counts.answered));
-                        }
-                        first.get_or_insert(refused);
+                        first.get_or_insert(self.counts.refuse(refused, self.publish.lines));
                     }
                 }
             }
@@ -345,8 +350,28 @@ mod tests {
         assert_eq!(head, b"PUB queue:a%20b h:k=v%20w h:e=");
     }
 
+    fn refused(line: &[u8]) -> Refused {
+        match courant_wire::text::decode_reply(line, &Limits::DEFAULT) {
+            courant_wire::text::DecodedReply::Reply { reply, .. } => {
+                Refused::from_reply(&reply, None).unwrap()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
-    fn a_refusal_that_nobody_asked_for_is_no_answer() {
+    fn a_refusal_names_its_line_unless_it_answers_none() {
+        let mut counts = Counts { sent: 9, answered: 3, confirmed: 3, unqueued: 0 };
+        let closing = counts.refuse(refused(b"ERR 701 closing bye\n"), true);
+        assert_eq!(format!("{closing:#}"), "refused: 701 closing: bye");
+        assert_eq!(counts.answered, 3);
+        let large = counts.refuse(refused(b"ERR 400 message-too-large no\n"), true);
+        assert_eq!(format!("{large:#}"), "line 4: refused: 400 message-too-large: no");
+        assert_eq!((counts.answered, counts.confirmed), (4, 3));
+    }
+
+    #[test]
+    fn there_are_never_more_answers_than_commands() {
         let mut counts = Counts { sent: 1, ..Counts::default() };
         counts.confirm(true);
         counts.answer();

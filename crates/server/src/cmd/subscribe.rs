@@ -326,7 +326,7 @@ impl Run {
     /// A refused settlement is told and passed over: its message comes again. Any other refusal, which
     /// nobody asked for, is the end.
     fn refused(&mut self, refused: Refused) -> Option<anyhow::Error> {
-        if self.unanswered == 0 {
+        if self.unanswered == 0 || refused.is_unasked() {
             return Some(refused.into());
         }
         self.unanswered -= 1;
