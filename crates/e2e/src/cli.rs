@@ -58,11 +58,16 @@ pub fn start(address: SocketAddr, arguments: &[&str]) -> Result<Running> {
     start_command(command)
 }
 
-/// A line of a shell; `courant` is the binary under test. A pipe in it fails if any part of it does.
+/// A line of a shell in `folder`; `courant` is the binary under test, by a link in `folder/bin`. A pipe
+/// in it fails if any part of it does.
 pub fn shell(address: SocketAddr, line: &str, folder: &Path) -> Result<Running> {
     let path = std::env::var("PATH").unwrap_or_default();
-    let binary = binary::path()?;
-    let own = binary.parent().context("the binary is in a folder")?;
+    let own = folder.join("bin");
+    let link = own.join("courant");
+    if !link.exists() {
+        std::fs::create_dir_all(&own)?;
+        std::os::unix::fs::symlink(binary::path()?, &link)?;
+    }
     let mut command = Command::new("bash");
     command.arg("-o").arg("pipefail").arg("-c").arg(line).current_dir(folder);
     command.env("PATH", format!("{}:{path}", own.display()));

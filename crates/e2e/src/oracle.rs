@@ -24,8 +24,8 @@ use courant_wire::{Handle, MessageId};
 use crate::counts::Counts;
 use crate::stamp::{Origin, Stamp, StampError};
 
-/// Faults kept with their details; all are counted.
-const FAULTS_KEPT_MAX: usize = 50;
+/// Faults of one kind kept with their details; all are counted.
+const FAULTS_KEPT_MAX: usize = 8;
 
 /// Where messages go to; an index into the routes given to [`Oracle::new`].
 pub type Route = usize;
@@ -346,7 +346,7 @@ impl Oracle {
             FaultKind::IdReused => &mut counts.ids_reused,
             FaultKind::Refused => &mut counts.refused,
         } += 1;
-        if self.faults.len() < FAULTS_KEPT_MAX {
+        if self.faults.iter().filter(|fault| fault.kind == kind).count() < FAULTS_KEPT_MAX {
             self.faults.push(Fault { run: self.run, kind, detail });
         }
     }
