@@ -4,17 +4,17 @@
 //! record of each message, and the records of the settles at the end of each batch; no log is
 //! written and nothing is encoded.
 
-use courant_engine::record::Targets;
+use courant_engine::record::{SeqRange, Targets};
 use courant_engine::{
-    Effects, Engine, ExchangeId, Handle, Principal, Publish, QueueOptions, Record, Route, Selector,
-    SessionId, SubscribeOptions, Topology, Verdict,
+    Cause, Effects, Engine, ExchangeId, Handle, Principal, Publish, QueueId, QueueOptions, Record,
+    Route, Selector, SessionId, SubscribeOptions, Topology, Verdict,
 };
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
 const BATCH: u32 = 64;
-const MESSAGES: u64 = 4_000_000;
+const MESSAGES: u32 = 4_000_000;
 const ROUNDS: usize = 5;
 
 /// How a batch is settled.
@@ -30,8 +30,8 @@ struct Bench {
     session: SessionId,
     route: Route,
     durable: bool,
-    /// Sequence number and causes of a batch's settle records, kept to apply them.
-    settles: Vec<(courant_engine::QueueId, courant_engine::Cause, Vec<(u64, u64)>)>,
+    /// The settle records of a batch, kept to apply them.
+    settles: Vec<(QueueId, Cause, Vec<SeqRange>)>,
 }
 
 impl Bench {
@@ -55,7 +55,7 @@ impl Bench {
     }
 
     /// Sends one batch all the way; says how many messages were acknowledged.
-    fn batch(&mut self, ack: Ack) -> u64 {
+    fn batch(&mut self, ack: Ack) -> u32 {
         self.effects.clear();
         for _ in 0..BATCH {
             let Ok(seq) = self.engine.admit(256) else { return 0 };
@@ -83,7 +83,7 @@ impl Bench {
             };
             let done =
                 self.engine.settle(self.session, selector, Verdict::Ack, 0, &mut self.effects);
-            settled += u64::from(done.unwrap_or(0));
+            settled += done.unwrap_or(0);
         }
         self.effects.deliveries = deliveries;
         if self.durable {
@@ -123,10 +123,10 @@ fn main() -> std::io::Result<()> {
             let mut done = 0;
             while done < MESSAGES {
                 let settled = bench.batch(ack);
-                assert_eq!(settled, u64::from(BATCH), "every message is acknowledged");
+                assert_eq!(settled, BATCH, "every message is acknowledged");
                 done += settled;
             }
-            rounds.push(begun.elapsed().as_secs_f64() * 1e9 / MESSAGES as f64);
+            rounds.push(begun.elapsed().as_secs_f64() * 1e9 / f64::from(MESSAGES));
         }
         rounds.sort_by(f64::total_cmp);
         let (least, most) = (rounds.first().unwrap_or(&0.0), rounds.last().unwrap_or(&0.0));

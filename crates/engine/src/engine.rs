@@ -62,13 +62,16 @@ impl Engine {
     /// The record that begins this opening: a new term and a block of numbers that nobody used.
     /// Nothing is admitted before it was applied.
     pub fn opening(&self) -> Record<'static> {
-        Record::Opened { term: self.ledger.term + 1, block: self.ledger.block + 1 }
+        Record::Opened {
+            term: self.ledger.term.saturating_add(1),
+            block: self.ledger.block.saturating_add(1),
+        }
     }
 
     /// The record that reserves the next block of numbers, when the current one runs low.
     pub fn reservation(&mut self) -> Option<Record<'static>> {
-        let wanted = self.ledger.block + 1;
-        let left = (wanted * SEQ_BLOCK).saturating_sub(self.floor.next_seq);
+        let wanted = self.ledger.block.saturating_add(1);
+        let left = first_of(wanted).saturating_sub(self.floor.next_seq);
         if left > SEQ_BLOCK / 2 || self.floor.pending.block == wanted {
             return None;
         }
@@ -163,7 +166,7 @@ impl Engine {
             return Err(Refusal::MessageTooLarge);
         }
         let seq = self.floor.next_seq;
-        if seq >= (self.ledger.block + 1) * SEQ_BLOCK {
+        if seq >= first_of(self.ledger.block.saturating_add(1)) {
             return Err(Refusal::TooManyInFlight);
         }
         self.floor.next_seq = seq + 1;
@@ -217,7 +220,7 @@ impl Engine {
             }
             Record::Opened { term, block } => {
                 self.floor.leases.begin_term(term);
-                self.floor.next_seq = self.floor.next_seq.max(block.saturating_mul(SEQ_BLOCK));
+                self.floor.next_seq = self.floor.next_seq.max(first_of(block));
             }
             Record::BlockReserved { .. } | Record::Returned { .. } => {}
             _ => self.follow_topology(record, changed > 0, effects),
@@ -321,4 +324,9 @@ impl Engine {
         all.sort_unstable_by_key(|(_, id, _)| *id);
         all
     }
+}
+
+/// The first number of a block. No log holds a block that does not fit; applying must not care.
+fn first_of(block: u64) -> u64 {
+    block.saturating_mul(SEQ_BLOCK)
 }

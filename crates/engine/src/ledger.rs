@@ -234,11 +234,11 @@ impl Ledger {
     }
 }
 
-/// Whether a number was not given before; from now on it was.
+/// Whether a number was not given before; from now on it was. The highest one never is.
 fn is_new(number: u32, next: &mut u32) -> bool {
-    let is_new = number >= *next;
+    let is_new = number >= *next && number < u32::MAX;
     if is_new {
-        *next = number.saturating_add(1);
+        *next = number + 1;
     }
     is_new
 }

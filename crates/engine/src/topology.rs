@@ -120,7 +120,7 @@ impl Engine {
             return Ok(Admission::Pending);
         }
         let id = pending.next_namespace.max(self.ledger.next_namespace);
-        pending.next_namespace = id + 1;
+        pending.next_namespace = id.saturating_add(1);
         let id = NamespaceId(id);
         pending.namespaces.insert(valid(name)?, id);
         Ok(Admission::Log(Record::NamespaceDeclared { id, name }))
@@ -146,6 +146,9 @@ impl Engine {
         }
         let pending = &mut self.floor.pending;
         let id = pending.next_exchange.max(self.ledger.next_exchange);
+        if id == u32::MAX {
+            return Err(Refusal::TooManyExchanges);
+        }
         pending.next_exchange = id + 1;
         let id = ExchangeId(id);
         pending.exchanges.insert(key, (id, kind));

@@ -126,7 +126,9 @@ impl Scene {
             "write" => {
                 let mut facts = Vec::new();
                 self.engine.write_settles(|_, record| facts.push(Fact::of(record)));
-                facts.iter().for_each(|fact| self.append(&fact.record()));
+                for fact in facts {
+                    self.append(&fact.record());
+                }
                 Ok(())
             }
             "restart" => {

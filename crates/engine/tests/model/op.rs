@@ -103,7 +103,7 @@ fn publish() -> impl Strategy<Value = Op> {
         1 => (0..4u8).prop_map(To::Topic),
         2 => (0..4u8, 0..3u8).prop_map(|(exchange, key)| To::Exchange(exchange, key)),
     ];
-    let times = prop_oneof![30 => 1..4u16, 4 => 4..40u16, 1 => 800..5000u16];
+    let times = prop_oneof![60 => 1..4u16, 9 => 4..40u16, 1 => 800..5000u16];
     (any::<u8>(), to, any::<bool>(), any::<u8>(), times).prop_map(
         |(session, to, durable, size, times)| Op::Publish { session, to, durable, size, times },
     )
