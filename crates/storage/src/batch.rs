@@ -348,6 +348,7 @@ impl Batch {
     fn decode(&self, at: Offset) -> (FrameHeader, Frame<'_>) {
         let bytes = &self.bytes[at.0 as usize..];
         let Some(header) = FrameHeader::decode(bytes) else {
+            // invariant: a batch gives out offsets of its own frames only.
             panic!("offset {} is not of this batch", at.0);
         };
         let head = &bytes[FRAME_HEADER_BYTES..header.headed_len()];

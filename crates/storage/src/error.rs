@@ -196,8 +196,8 @@ pub enum OpenError {
     },
     /// Committed data is damaged. Nothing is cut away.
     #[error(
-        "{file} is rotten at {offset}: {what}. What was committed there is damaged, and nothing was \
-         changed. Restore the folder from a backup, or set the range aside with \
+        "{file} is rotten at {offset}: {what}. What was committed there is damaged, and nothing \
+         was changed. Restore the folder from a backup, or set the range aside with \
          `courant check DIR --quarantine`"
     )]
     Rotten {

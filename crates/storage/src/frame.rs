@@ -11,9 +11,9 @@
 //!  └────────┴────────┘
 //! ```
 //!
-//! `hcrc` is the CRC32C of bytes 4 up to the end of the head, `bcrc` that of the body. `prev` is the
-//! `hcrc` of the frame before in the same batch, or the checksum of the batch header for the first
-//! one: a frame checks on its own, and cannot be moved. Little-endian always.
+//! `hcrc` is the CRC32C of bytes 4 up to the end of the head, `bcrc` that of the body. `prev` is
+//! the `hcrc` of the frame before in the same batch, or the checksum of the batch header for the
+//! first one: a frame checks on its own, and cannot be moved. Little-endian always.
 
 use crate::limits::{FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES};
 

@@ -6,8 +6,8 @@
 //! failed write or sync ends everything ([`error::Poison`]). Where a frame stands in which file is
 //! never seen outside.
 //!
-//! Reading order: [`store`] (the contract), `frame`, [`batch`], [`kind`], [`limits`], [`disk`], then
-//! [`wal`] from `wal/format.rs` up. The bytes are drawn in `docs/format.md`.
+//! Reading order: [`store`] (the contract), `frame`, [`batch`], [`kind`], [`limits`], [`disk`],
+//! then [`wal`] from `wal/segment.rs` up. The bytes are drawn in `docs/format.md`.
 
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation))]

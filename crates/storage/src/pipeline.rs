@@ -2,7 +2,7 @@
 //!
 //! The thread, in steps:
 //! 1. Sleep until there is something to do: an urgent append; a `Soon` append that waited
-//!    [`WRITE_DELAY_MS`]; something written that waited [`SYNC_DELAY_MS`]; an idle log to be sealed.
+//!    [`WRITE_DELAY_MS`]; something written that waited [`SYNC_DELAY_MS`]; an idle log to seal.
 //! 2. Swap the open batch with an empty one. From here on no lock is held.
 //! 3. Let the sink write it, tell the listener, and, if anybody waits, sync. All that arrives
 //!    meanwhile is in the next batch.

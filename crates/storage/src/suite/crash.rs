@@ -1,5 +1,6 @@
 //! Crashes: a log on a simulated disk loses power, is killed, or meets an error at a random moment,
-//! again and again, and is compared with what was told as committed.
+//! again and again, and is compared with what was told as committed. A seed repeats every choice,
+//! though not how the threads take turns: a rare failure may need its seed several times.
 //!
 //! The oracle: what is found after an opening is a prefix of what was appended, whole batches of
 //! one append, no shorter than what was told as committed, with every body as it was.

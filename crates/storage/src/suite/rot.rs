@@ -3,9 +3,9 @@
 //!
 //! The oracle: either the folder is refused; or every confirmed frame is found, and each body reads
 //! as it was or as rotten, as the opening reported. Damage to bytes without meaning (padding, the
-//! older slot of the checkpoint) is harmless. Behind the last seal damage cannot be told from a torn
-//! write: there, and only there, the last append may be dropped, and is reported unless the damage
-//! left nothing of it.
+//! older slot of the checkpoint) is harmless. Behind the last seal damage cannot be told from a
+//! torn write: there, and only there, the last append may be dropped, and is reported unless the
+//! damage left nothing of it.
 
 use std::sync::Arc;
 

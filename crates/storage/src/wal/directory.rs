@@ -126,22 +126,21 @@ impl Directory {
         self.disk.sync_folder().map_err(synced("the data folder"))
     }
 
-    /// Lets one frame be found.
-    pub(crate) fn note(&self, segment: &Segment, lane: LaneId, seq: Seq, at: u64) {
+    /// Lets frames of a segment be found, given in append order.
+    pub(crate) fn note(&self, segment: &Segment, frames: impl Iterator<Item = (LaneId, Seq, u64)>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.note(segment.id, std::iter::once((lane, seq, at)));
+        known.note(segment.id, frames);
     }
 
     /// Lets all frames of a batch that stands at `at` be found.
     pub(crate) fn note_batch(&self, segment: &Segment, batch: &Batch, at: u64) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let frames = batch.lanes().flat_map(|lane| {
             let place = move |&(seq, offset): &(Seq, crate::frame::Offset)| {
                 (lane, seq, at + u64::from(offset.0))
             };
             batch.entries(lane).iter().map(place)
         });
-        known.note(segment.id, frames);
+        self.note(segment, frames);
     }
 
     /// The segment that may hold a frame, and where in it to begin to look.

@@ -1,8 +1,8 @@
 //! Where the frames of a segment stand, sparsely: for each lane one entry of 8 bytes per
 //! [`INDEX_STRETCH_BYTES`] of the segment.
 //!
-//! Invariant: a frame of a lane stands at most one stretch behind the last entry of its lane that is
-//! not above its seq. So a search walks at most one stretch, and knows by then.
+//! Invariant: a frame of a lane stands at most one stretch behind the last entry of its lane that
+//! is not above its seq. So a search walks at most one stretch, and knows by then.
 
 use crate::frame::{LaneId, Seq};
 use crate::limits::{FRAME_ALIGN_BYTES, INDEX_STRETCH_BYTES};
@@ -98,7 +98,8 @@ mod tests {
             for &(lane, seq, at) in &placed {
                 let from = index.find(lane, seq).expect("it was noted");
                 prop_assert!(from <= at && at - from < u64::from(INDEX_STRETCH_BYTES));
-                prop_assert!(placed.iter().any(|&(other, _, place)| other == lane && place == from));
+                let is_of_lane = |&(other, _, place): &(_, _, u64)| other == lane && place == from;
+                prop_assert!(placed.iter().any(is_of_lane));
             }
             for (lane, probe) in probes {
                 let seq = Seq(probe.index(1 << 34) as u64);

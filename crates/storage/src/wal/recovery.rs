@@ -4,8 +4,9 @@
 //! 1. Manifest, checkpoint, header of every listed segment. Damage to any of them is rot.
 //! 2. Walk all batches in order, verifying headers, heads, chain and bodies, up to the first place
 //!    P that is not a good batch.
-//! 3. Let D be the furthest durable mark in the checkpoint, or in any valid batch header at or after
-//!    P. P < D: what stood at P was durable, so it is rot, and the folder is refused untouched.
+//! 3. Let D be the furthest durable mark in the checkpoint, or in any valid batch header at or
+//!    after P. P < D: what stood at P was durable, so it is rot, and the folder is refused
+//!    untouched.
 //! 4. Else P is where the log ends. What is not zero behind it is a torn tail: it is overwritten
 //!    with zeros and synced, so that no later write can bring it back to life.
 //! 5. What stands between D and P may only be in the memory of the operating system:
@@ -189,6 +190,8 @@ struct Walk<'a> {
     closed_at: Option<Mark>,
     trusts_anything: bool,
     recovered: Recovered,
+    /// The frames of one batch, on their way into the index.
+    placed: Vec<(LaneId, Seq, u64)>,
 }
 
 /// How a segment ended.
@@ -218,6 +221,7 @@ impl<'a> Walk<'a> {
             closed_at: latest.closed.then_some(latest.durable),
             trusts_anything: Defect::TruncateAtBadChecksum.is_in(&directory.options),
             recovered: Recovered::default(),
+            placed: Vec::new(),
         }
     }
 
@@ -275,18 +279,20 @@ impl<'a> Walk<'a> {
                 Found::Bad(what) => return stop(Some((at, what))),
             };
             let bytes = window.bytes(at, header.len as usize).map_err(|error| reading()(error))?;
-            match reader::verify(bytes, &header, chain) {
+            let (behind, rotten_bodies) = match reader::verify(bytes, &header, chain) {
                 Verdict::Bad { at: inside, what } => {
                     return stop(Some((at + inside as u64, what)));
                 }
-                Verdict::Intact { rotten_bodies, .. }
-                    if rotten_bodies && !self.is_durable(segment, at)? =>
-                {
-                    return stop(Some((at, "a body with a bad checksum")));
-                }
-                Verdict::Intact { chain: behind, .. } => chain = behind,
+                Verdict::Intact { chain, rotten_bodies } => (chain, rotten_bodies),
+            };
+            if rotten_bodies && !self.is_durable(segment, at)? {
+                return stop(Some((at, "a body with a bad checksum")));
             }
+            chain = behind;
             self.durable = self.durable.max(header.durable);
+            if rotten_bodies {
+                self.note_rotten(segment, at, bytes, &header);
+            }
             let rolled = self.batch(segment, at, bytes, &header)?;
             at += u64::from(header.len);
             if rolled {
@@ -305,32 +311,37 @@ impl<'a> Walk<'a> {
     ) -> Result<bool, OpenError> {
         let mut rolled = false;
         for placed in reader::frames(bytes, header) {
-            let frame_at = at + placed.at as u64;
-            let frame_kind = placed.header.kind;
-            if kind::is_callers(frame_kind) {
-                self.frame(segment, frame_at, &placed);
-            } else if kind::is_understood(frame_kind) {
+            let Placed { header, .. } = &placed;
+            if kind::is_callers(header.kind) {
+                let frame_at = at + placed.at as u64;
+                self.placed.push((header.lane, header.seq, frame_at));
+                self.recovered.note(header.lane, header.seq, header.term);
+                (self.visit)(placed.without_body());
+            } else if kind::is_understood(header.kind) {
                 rolled |= placed.ends_segment();
-            } else if placed.header.critical {
-                let file = segment.name.to_string();
-                return Err(OpenError::UnknownKind { file, offset: frame_at, kind: frame_kind });
+            } else if header.critical {
+                let (file, offset) = (segment.name.to_string(), at + placed.at as u64);
+                return Err(OpenError::UnknownKind { file, offset, kind: header.kind });
             }
         }
+        self.directory.note(segment, self.placed.drain(..));
         Ok(rolled)
     }
 
-    fn frame(&mut self, segment: &Arc<Segment>, at: u64, placed: &Placed<'_>) {
-        let (lane, seq) = (placed.header.lane, placed.header.seq);
-        self.directory.note(segment, lane, seq, at);
-        self.recovered.note(lane, seq, placed.header.term);
-        if !placed.body_is_intact() {
+    /// Reports the bodies of a batch that are not what was written.
+    fn note_rotten(&mut self, segment: &Segment, at: u64, bytes: &[u8], header: &BatchHeader) {
+        let rotten = reader::frames(bytes, header).filter(|placed| !placed.body_is_intact());
+        for placed in rotten {
             self.recovered.rotten_bodies_count += 1;
             if self.recovered.rotten_bodies.len() < ROTTEN_BODIES_MAX {
-                let file = segment.name.to_string();
-                self.recovered.rotten_bodies.push(RottenBody { file, offset: at, lane, seq });
+                self.recovered.rotten_bodies.push(RottenBody {
+                    file: segment.name.to_string(),
+                    offset: at + placed.at as u64,
+                    lane: placed.header.lane,
+                    seq: placed.header.seq,
+                });
             }
         }
-        (self.visit)(placed.without_body());
     }
 
     /// Whether the batch at `at` is known to have been durable.
