@@ -1,8 +1,9 @@
 //! Builds the broker with its doors, and takes it apart again.
 //!
-//! Order: the broker opens its folder before a door listens, so that nobody is let in who can't be
-//! served; at the end the doors close before the broker, so that everything a client was promised is in
-//! the log when it is sealed. Each step of the end has its time, in all less than ten seconds.
+//! Order: the broker opens its folder before a door listens, so that nobody is let in who can't
+//! be served; at the end the doors close before the broker, so that everything a client was
+//! promised is in the log when it is sealed. Each step of the end has its time, in all less than
+//! ten seconds.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -77,9 +78,7 @@ impl Assembly {
 
 fn describe(error: std::io::Error, address: SocketAddr) -> anyhow::Error {
     if error.kind() == ErrorKind::AddrInUse {
-        anyhow!(
-            "cannot listen on {address}: another program, perhaps another broker, does; see --native"
-        )
+        anyhow!("cannot listen on {address}: another program, perhaps a broker, does; see --native")
     } else {
         anyhow!(error).context(format!("cannot listen on {address}"))
     }

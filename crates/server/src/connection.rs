@@ -1,7 +1,7 @@
 //! The client's end of the text door, as small as `pub` and `sub` need it.
 //!
-//! - Bytes move only in [`Connection::transfer`], both ways at once, so that neither side can be held up
-//!   by the other: whoever has much to say still hears refusals and pings.
+//! - Bytes move only in [`Connection::transfer`], both ways at once, so that neither side can be
+//!   held up by the other: whoever has much to say still hears refusals and pings.
 //! - Every wait is bounded: a peer that is silent is pinged, and given up when it stays silent.
 //! - When the peer is gone, what it had sent is decoded first; only then does the end count.
 //! - The buffer grows with what arrives, never with a size that the peer announces.

@@ -1,7 +1,7 @@
 //! DEST: what a command publishes to or reads from, as a person types it.
 //!
-//! The form is that of the text protocol, `queue:NAME` or `topic:NAME`, escapes included, so that what
-//! the broker prints can be typed back.
+//! The form is that of the text protocol, `queue:NAME` or `topic:NAME`, escapes included, so that
+//! what the broker prints can be typed back.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! What a person or a program says of a delivery, one line each: how `sub --manual-ack` is told what
-//! became of the messages it printed.
+//! What a person or a program says of a delivery, one line each: how `sub --manual-ack` is told
+//! what became of the messages it printed.
 
 use courant_wire::Handle;
 use courant_wire::text::request;
@@ -16,8 +16,8 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// Reads a line: `MSG_ID`, `ack MSG_ID`, `nack MSG_ID` or `reject MSG_ID`. `Ok(None)` is an empty
-    /// line; the error is a sentence for its author.
+    /// Reads a line: `MSG_ID`, `ack MSG_ID`, `nack MSG_ID` or `reject MSG_ID`. `Ok(None)` is an
+    /// empty line; the error is a sentence for its author.
     pub(crate) fn parse(line: &[u8]) -> Result<Option<Self>, String> {
         let line = line.trim_ascii();
         if line.is_empty() {

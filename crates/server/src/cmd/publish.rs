@@ -1,8 +1,9 @@
 //! `courant pub`: messages in, confirms counted.
 //!
 //! Commands are pipelined, at most [`IN_FLIGHT_MAX`] unanswered; replies come in the order of the
-//! commands, so the count of answers says which message an answer is about. The first refusal stops the
-//! sending; what is in flight is still waited for, so that the count of confirms is exact.
+//! commands, so the count of answers says which message an answer is about. The first refusal
+//! stops the sending; what is in flight is still waited for, so that the count of confirms is
+//! exact.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};

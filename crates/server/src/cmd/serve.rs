@@ -1,7 +1,7 @@
 //! `courant serve`: the broker, until a signal ends it.
 //!
-//! Stdout gets one line for each door once it is ready, and one that shows what to type next; all else
-//! is log, on stderr.
+//! Stdout gets one line for each door once it is ready, and one that shows what to type next; all
+//! else is log, on stderr.
 
 use std::io::{self, IsTerminal, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -34,7 +34,8 @@ pub(crate) struct Serve {
     data: PathBuf,
 
     /// Where the native door listens; port 0 takes a free one and says which
-    #[arg(long, value_name = "ADDR", default_value = super::ADDRESS_DEFAULT, value_parser = resolve)]
+    #[arg(long, value_name = "ADDR", value_parser = resolve)]
+    #[arg(default_value = super::ADDRESS_DEFAULT)]
     native: SocketAddr,
 
     /// What is logged to stderr: off, error, warn, info, debug or trace

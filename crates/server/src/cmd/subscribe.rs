@@ -1,11 +1,11 @@
 //! `courant sub`: messages out, one a line, acknowledged once they are written.
 //!
-//! 1. What is decoded is formatted into a page; one page is written and flushed at a time, while the
-//!    next one fills and pings are answered, however slow the reader of stdout is.
+//! 1. What is decoded is formatted into a page; one page is written and flushed at a time, while
+//!    the next one fills and pings are answered, however slow the reader of stdout is.
 //! 2. A delivery is acked after the flush of its page and never before, so that a message is either
 //!    out or still in the queue.
-//! 3. At the end (`--count`, SIGINT, SIGTERM) the subscription is ended first, then the last page is
-//!    acked, then the session quits; a delivery that was not written goes back to its queue.
+//! 3. At the end (`--count`, SIGINT, SIGTERM) the subscription is ended first, then the last page
+//!    is acked, then the session quits; a delivery that was not written goes back to its queue.
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -274,8 +274,8 @@ impl Run {
         }
     }
 
-    /// Takes no more messages. Ending the subscription before the last acks keeps them from fetching
-    /// more deliveries than were asked for.
+    /// Takes no more messages. Ending the subscription before the last acks keeps them from
+    /// fetching more deliveries than were asked for.
     fn begin_the_end(&mut self, reason: Option<anyhow::Error>) {
         if self.reason.is_none() {
             self.reason = reason;
@@ -323,8 +323,8 @@ impl Run {
         }
     }
 
-    /// A refused settlement is told and passed over: its message comes again. Any other refusal, which
-    /// nobody asked for, is the end.
+    /// A refused settlement is told and passed over: its message comes again. Any other refusal,
+    /// which nobody asked for, is the end.
     fn refused(&mut self, refused: Refused) -> Option<anyhow::Error> {
         if self.unanswered == 0 || refused.is_unasked() {
             return Some(refused.into());
