@@ -68,11 +68,7 @@ impl Broker {
             let disk = RealDisk::new(path).map_err(OpenError::Thread)?;
             Self::open_disk(Arc::new(disk), options)
         };
-        // A panic while opening goes on in the caller.
-        match tokio::task::spawn_blocking(open).await {
-            Ok(opened) => opened,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        worker::blocking(open).await
     }
 
     /// Opens a log on any disk. Waits for it: not for a network thread.
@@ -189,9 +185,6 @@ impl Broker {
             }
             inner.shard.store.close()
         };
-        match tokio::task::spawn_blocking(close).await {
-            Ok(closed) => Ok(closed?),
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        Ok(worker::blocking(close).await?)
     }
 }

@@ -14,7 +14,6 @@ pub(crate) struct Clock {
 
 impl Clock {
     /// Starts at the wall clock, but never before `floor_ms` (the last stamp in the log).
-    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub(crate) fn start(floor_ms: u64) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);

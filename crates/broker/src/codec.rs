@@ -278,11 +278,9 @@ mod tests {
             let newer = decode((kind(&record), VERSION + 1), (5, 11), &head, &mut scratch);
             assert_eq!(newer, Err(CodecError::Version));
         }
-        assert_eq!(
-            decode((0x7f, VERSION), (1, 1), b"", &mut Scratch::default()),
-            Err(CodecError::Kind)
-        );
-        let cut = decode((SETTLED, VERSION), (1, 1), &[0; 9], &mut Scratch::default());
+        let mut scratch = Scratch::default();
+        assert_eq!(decode((0x7f, VERSION), (1, 1), b"", &mut scratch), Err(CodecError::Kind));
+        let cut = decode((SETTLED, VERSION), (1, 1), &[0; 9], &mut scratch);
         assert_eq!(cut, Err(CodecError::Length));
     }
 }

@@ -540,8 +540,9 @@ impl Pipe {
 fn hand(outlet: &mut dyn Outlet, shard: u16, tag: Tag, placed: &Placed, body: &[u8]) {
     let delivery = &placed.delivery;
     let id = MessageId { shard, seq: delivery.seq };
-    match Message::new(id, (delivery.lease, delivery.attempt), body) {
-        Some(message) => outlet.deliver(tag, &message),
-        None => tracing::error!(seq = delivery.seq, "a message without an envelope was skipped"),
+    if let Some(message) = Message::new(id, (delivery.lease, delivery.attempt), body) {
+        outlet.deliver(tag, &message);
+    } else {
+        tracing::error!(seq = delivery.seq, "a message without an envelope was skipped");
     }
 }

@@ -233,7 +233,7 @@ impl Session {
                         payload: message.payload,
                     }
                 });
-            fan_out(&self.shard, &live, messages, count, &mut desk.frames, &mut self.touched);
+            fan_out(&self.shard, &live, &messages, count, &mut desk.frames, &mut self.touched);
         }
     }
 
@@ -247,7 +247,7 @@ impl Session {
 fn fan_out<'a>(
     shard: &Shard,
     targets: &LiveTargets,
-    messages: impl Iterator<Item = LiveMessage<'a>> + Clone,
+    messages: &(impl Iterator<Item = LiveMessage<'a>> + Clone),
     count: u64,
     frames: &mut Vec<u8>,
     touched: &mut Touched,

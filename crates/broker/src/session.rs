@@ -48,6 +48,9 @@ pub(crate) struct Known {
     pub(crate) live_version: u64,
 }
 
+/// Kind, exchange and key of a destination.
+type KnownName = (u8, Box<[u8]>, Box<[u8]>);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Queue,
@@ -101,7 +104,7 @@ pub struct Session {
     pub(crate) id: SessionId,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) known: Vec<Known>,
-    known_names: HashMap<(u8, Box<[u8]>, Box<[u8]>), u32>,
+    known_names: HashMap<KnownName, u32>,
     held: HashMap<Tag, Held>,
     pub(crate) last_ticket: Ticket,
     pub(crate) desk: Desk,
@@ -457,7 +460,7 @@ impl Session {
         }
         let number = shard.number;
         let read = move || reader::read(&*shard.store, number, &[delivery.seq]);
-        let batch = tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::Closing)?;
+        let batch = crate::worker::blocking(read).await;
         let at = find(&batch, number, delivery.seq).ok_or(Refusal::BodyUnreadable)?;
         Ok(Claimed { id, delivery, batch, at })
     }

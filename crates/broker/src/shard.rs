@@ -403,22 +403,19 @@ impl State {
                     transient.find(first.seq).cloned()
                 };
                 placed.clear();
-                let source = match batch {
-                    Some(batch) => {
-                        while let Some((delivery, rest)) = left.split_first()
-                            && delivery.durable == first.durable
-                            && let Some(at) = find(&batch, shard.number, delivery.seq)
-                        {
-                            placed.push(Placed { delivery: *delivery, at: Some(at) });
-                            left = rest;
-                        }
-                        Source::Memory(batch)
+                let source = if let Some(batch) = batch {
+                    while let Some((delivery, rest)) = left.split_first()
+                        && delivery.durable == first.durable
+                        && let Some(at) = find(&batch, shard.number, delivery.seq)
+                    {
+                        placed.push(Placed { delivery: *delivery, at: Some(at) });
+                        left = rest;
                     }
-                    None => {
-                        placed.push(Placed { delivery: *first, at: None });
-                        left = &left[1..];
-                        Source::Disk
-                    }
+                    Source::Memory(batch)
+                } else {
+                    placed.push(Placed { delivery: *first, at: None });
+                    left = &left[1..];
+                    Source::Disk
                 };
                 outbox.deliver(tag, source, placed);
             }

@@ -29,3 +29,11 @@ pub(crate) fn start_ticker(shard: &Arc<Shard>) {
         }
     });
 }
+
+/// Runs what waits for a disk on a thread that may. A panic there goes on here.
+pub(crate) async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(run).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

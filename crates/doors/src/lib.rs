@@ -4,6 +4,7 @@
 //! in), `command.rs` (what each command asks of the broker), `outlet.rs` (bytes out),
 //! `refusal.rs` (what can be wrong).
 
+mod clock;
 mod listener;
 pub mod native;
 mod text;

@@ -132,7 +132,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<()> {
     Ok(())
 }
 
-/// Writes: what clippy can repair by itself, then the format.
+/// Writes: what clippy can repair by itself, generated pages, then the format.
 pub(crate) fn fix() -> Result<()> {
     let root = workspace::root()?;
     process::run(process::cargo(&root).args([
@@ -144,6 +144,10 @@ pub(crate) fn fix() -> Result<()> {
         "--allow-dirty",
         "--allow-staged",
     ]))?;
+    // Generated pages are written by the tests that check them.
+    let mut pages = process::cargo(&root);
+    pages.args(["test", "-q", "-p", "courant-engine"]).env("COURANT_WRITE", "1");
+    process::run(&mut pages)?;
     process::run(process::cargo(&root).args(["fmt", "--all"]))
 }
 

@@ -45,7 +45,6 @@ pub(crate) enum Next {
 impl Talk {
     /// Adds a settle to the batch.
     pub(crate) fn add_settle<'a>(
-        &mut self,
         verb: Verb,
         settle: &Settle<'a>,
         ordinal: u64,

@@ -14,6 +14,7 @@ use super::outlet::TextOutlet;
 use super::publish::{LastDestination, PublishBatch};
 use super::refusal::{self, Refused};
 use super::subscriptions::Subscriptions;
+use crate::clock::ahead;
 use crate::native::Door;
 use courant::{Broker, Principal, Refusal, Session, Tag};
 use courant_wire::Limits;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 128 * 1024;
@@ -113,7 +114,7 @@ impl Talk {
         carry: &mut Vec<u8>,
         within: Duration,
     ) -> bool {
-        let deadline = Instant::now() + within;
+        let deadline = ahead(within);
         loop {
             let refused = match self.try_greet(carry) {
                 Ok(true) => return true,
@@ -258,7 +259,7 @@ impl Talk {
             self.session.outbox().notice(&ping);
             self.session.outbox().flush();
         }
-        quiet.reset(Instant::now() + every);
+        quiet.reset(ahead(every));
         true
     }
 
@@ -398,7 +399,7 @@ impl Talk {
             | Command::Nack(settle)
             | Command::Reject(settle)
             | Command::Extend(settle) => {
-                let added = self.add_settle(command.verb(), settle, ordinal, settles);
+                let added = Self::add_settle(command.verb(), settle, ordinal, settles);
                 if added.is_ok() && settle.options.confirm_synced() {
                     self.settle(settles, true);
                 }

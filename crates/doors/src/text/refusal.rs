@@ -39,9 +39,7 @@ impl From<&WireError> for Refused {
             WireError::MissingDestination { .. } | WireError::MissingOption { .. } => {
                 Refusal::MissingField
             }
-            WireError::BadValue { value: _, key, .. }
-                if matches!(key.name(), "msg_id" | "upto") =>
-            {
+            WireError::BadValue { key, .. } if matches!(key.name(), "msg_id" | "upto") => {
                 Refusal::BadHandle
             }
             WireError::BadDestination { .. }
@@ -49,11 +47,12 @@ impl From<&WireError> for Refused {
             | WireError::UnknownOption { .. }
             | WireError::RepeatedOption { .. }
             | WireError::BadValue { .. }
-            | WireError::Conflict { .. } => Refusal::BadOption,
+            | WireError::Conflict { .. }
+            | WireError::BadEscape { .. }
+            | WireError::ControlCharacter => Refusal::BadOption,
             WireError::TooManyHeaders { .. } | WireError::HeadersTooLarge { .. } => {
                 Refusal::HeadersTooLarge
             }
-            WireError::BadEscape { .. } | WireError::ControlCharacter => Refusal::BadOption,
             WireError::NotUtf8 => Refusal::NotUtf8,
             WireError::ConnectNotJson => Refusal::BadJson,
         };
