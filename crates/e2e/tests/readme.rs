@@ -35,7 +35,8 @@ fn the_readme_says_what_works() {
         markdown::fenced(&page, "sh").iter().flat_map(|block| commands_of(block)).collect();
     let (set_up, typed): (Vec<_>, Vec<_>) = commands.iter().partition(|line| sets_up(line));
     println!("set-up, not run here: {set_up:#?}");
-    assert!(set_up.iter().any(|line| line.contains("serve")), "one of them starts a broker");
+    assert_eq!(set_up.len(), 2, "one starts the broker, one runs all tests: {set_up:#?}");
+    assert!(set_up.iter().any(|line| line.contains("courant serve")), "{set_up:#?}");
     assert!(typed.iter().any(|line| line.contains("courant pub")), "{typed:#?}");
 
     let folder = tempfile::tempdir().unwrap();
