@@ -280,7 +280,7 @@ mod tests {
         }
         let mut scratch = Scratch::default();
         assert_eq!(decode((0x7f, VERSION), (1, 1), b"", &mut scratch), Err(CodecError::Kind));
-        let cut = decode((SETTLED, VERSION), (1, 1), &[0; 9], &mut scratch);
+        let cut = decode((SETTLED, VERSION), (1, 1), &[0, 0, 0, 0, 1, 0, 0, 0, 9], &mut scratch);
         assert_eq!(cut, Err(CodecError::Length));
     }
 }
