@@ -128,8 +128,9 @@ fn wrong_usage_ends_with_two_and_no_broker_with_one() {
         assert_eq!(ended.code(), Some(2), "{arguments:?}: {ended:?}");
         assert!(!ended.stderr.is_empty() && ended.stdout.is_empty(), "{ended:?}");
     }
-    // Port 1 on loopback: nobody is there.
-    let ended = broker.run(&["pub", "queue:a", "x", "--addr", "127.0.0.1:1"]);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let nobody = free.unwrap().to_string();
+    let ended = broker.run(&["pub", "queue:a", "x", "--addr", &nobody]);
     assert_eq!(ended.code(), Some(1), "{ended:?}");
     assert!(ended.stderr.contains("courant serve"), "it says how to start one: {ended:?}");
 }
