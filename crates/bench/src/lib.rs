@@ -1,1 +1,25 @@
-//! Courant.
+//! Speed figures and instruction counts.
+//!
+//! The program `speed` starts the real binary and talks to it through sockets: [`live`],
+//! [`queue`] and [`latency`] are its workloads, [`link`], [`dialect`] and [`consumer`] what they
+//! speak with, [`cost`] and [`disk`] what they are measured by, [`report`] how it is shown.
+//! [`engine`] measures the engine alone, in this process. The program `counts` runs the hot paths
+//! of [`path`] one at a time, for callgrind.
+//!
+//! Rules of all workloads: frames are encoded before the clock starts; what arrives is counted by
+//! its length, and checked for content where it begins and ends; a run that lost something fails.
+
+pub mod consumer;
+pub mod cost;
+pub mod dialect;
+pub mod disk;
+pub mod engine;
+pub mod latency;
+pub mod link;
+pub mod live;
+pub mod path;
+pub mod peer;
+pub mod queue;
+pub mod report;
+pub mod server;
+pub mod window;

@@ -1,0 +1,242 @@
+//! Starts the real binary and measures it; see `docs/performance.md`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+use courant_bench::dialect::{COURANT, Dialect};
+use courant_bench::live::LiveOptions;
+use courant_bench::peer::PEERS;
+use courant_bench::queue::QueueOptions;
+use courant_bench::report::{Report, float};
+use courant_bench::server::{Server, binary};
+use courant_bench::{disk, engine, latency, live, queue};
+
+/// A batch of a thousand messages of 256 bytes, as it goes to the disk.
+const SYNC_BYTES: usize = 300_000;
+const ENGINE_MESSAGES: u64 = 4_000_000;
+const RATES: [u64; 2] = [5_000, 50_000];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Workload {
+    /// Live path, 16 bytes, --pubs to --subs
+    Live,
+    /// Live path, 1 to 100 and 100 to 1
+    Fan,
+    /// Durable queue, 256 bytes, 1,000 in flight: confirm, deliver, acknowledge
+    Durable,
+    /// Transient queue, 16 bytes: deliver, acknowledge
+    Transient,
+    /// Transient queue, 16 bytes, settled as it is sent
+    TransientAuto,
+    /// Live path at 5,000 and 50,000 messages a second
+    Latency,
+    /// The engine alone, in this process
+    Engine,
+    /// Live path and latency of other brokers, where they are installed
+    Peers,
+    /// All of them
+    All,
+}
+
+/// Measure a broker's speed
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// What to measure
+    #[arg(required = true)]
+    workloads: Vec<Workload>,
+    /// How long each load lasts
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// How often each is run; the median and the range are shown
+    #[arg(long, default_value_t = 3)]
+    repeat: usize,
+    /// Publishers of `live`
+    #[arg(long, default_value_t = 1)]
+    pubs: usize,
+    /// Subscribers of `live`
+    #[arg(long, default_value_t = 1)]
+    subs: usize,
+    /// Delivered bytes on their way to a subscriber of `live`
+    #[arg(long, default_value_t = 1 << 20)]
+    window: u64,
+    /// Bytes of one write of `live`
+    #[arg(long)]
+    chunk: Option<usize>,
+    /// The consumer's credit of `transient`
+    #[arg(long, default_value_t = 10_000)]
+    credit: u32,
+    /// Where data folders are made: its file system is measured too
+    #[arg(long, default_value = "/tmp")]
+    folder: PathBuf,
+    /// Print JSON and no table
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let mut bench = Bench { arguments, report: Report::default() };
+    for turn in 0..bench.arguments.repeat {
+        bench.run(turn)?;
+    }
+    let mut out = std::io::stdout().lock();
+    if bench.arguments.json {
+        writeln!(out, "{:#}", bench.report.json())?;
+    } else {
+        write!(out, "{}", bench.report.table())?;
+    }
+    Ok(())
+}
+
+struct Bench {
+    arguments: Arguments,
+    report: Report,
+}
+
+impl Bench {
+    fn wants(&self, workload: Workload) -> bool {
+        let wanted = &self.arguments.workloads;
+        wanted.contains(&workload) || wanted.contains(&Workload::All)
+    }
+
+    fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.arguments.seconds)
+    }
+
+    fn server(&self) -> Result<Server> {
+        Server::start(&binary()?, &self.arguments.folder)
+    }
+
+    fn run(&mut self, turn: usize) -> Result<()> {
+        if self.wants(Workload::Live) {
+            let (pubs, subs) = (self.arguments.pubs, self.arguments.subs);
+            let server = self.server()?;
+            self.live(&server, &COURANT, (pubs, subs))?;
+        }
+        if self.wants(Workload::Fan) {
+            for shape in [(1, 100), (100, 1)] {
+                let server = self.server()?;
+                self.live(&server, &COURANT, shape)?;
+            }
+        }
+        if self.wants(Workload::Durable) {
+            self.durable()?;
+        }
+        if self.wants(Workload::Transient) {
+            self.transient(true)?;
+        }
+        if self.wants(Workload::TransientAuto) {
+            self.transient(false)?;
+        }
+        if self.wants(Workload::Latency) {
+            let server = self.server()?;
+            self.latency(&server, &COURANT)?;
+        }
+        if self.wants(Workload::Engine) {
+            for (name, is_durable) in [("engine transient", false), ("engine durable", true)] {
+                let spent = engine::nanoseconds(is_durable, ENGINE_MESSAGES)?;
+                self.report.add(name, ("time", "ns/msg", 1), spent);
+            }
+        }
+        if self.wants(Workload::Peers) {
+            self.peers(turn)?;
+        }
+        Ok(())
+    }
+
+    fn live(
+        &mut self,
+        server: &Server,
+        dialect: &Dialect,
+        (pubs, subs): (usize, usize),
+    ) -> Result<()> {
+        let mut options = LiveOptions::new(pubs, subs, self.duration());
+        options.window_bytes = self.arguments.window;
+        options.chunk_bytes = self.arguments.chunk.unwrap_or(options.chunk_bytes);
+        let costs = live::run(server, dialect, &options)?;
+        self.report.add_costs(&format!("{} live {pubs}→{subs}", dialect.name), &costs);
+        Ok(())
+    }
+
+    fn durable(&mut self) -> Result<()> {
+        let sync = disk::sync_seconds(&self.arguments.folder, SYNC_BYTES)?;
+        let server = self.server()?;
+        let options = QueueOptions {
+            is_durable: true,
+            acks: true,
+            body_bytes: 256,
+            in_flight: 1000,
+            credit: 2000,
+            duration: self.duration(),
+        };
+        let run = queue::run(&server, &options)?;
+        let name = "durable 256 B";
+        self.report.add_costs(name, &run.costs);
+        let confirmed = run.confirmed_per_second.unwrap_or_default();
+        self.report.add(name, ("confirmed", "msg/s", 0), confirmed);
+        self.report.add(name, ("per batch", "msg", 1), run.messages_per_batch);
+        self.report.add(name, ("fdatasync of 300 KB", "µs", 0), sync * 1e6);
+        let goal = (0.8 * 1000.0 / (1.5 * sync)).min(500_000.0);
+        self.report.add(name, ("confirmed, goal", "msg/s", 0), goal);
+        Ok(())
+    }
+
+    fn transient(&mut self, acks: bool) -> Result<()> {
+        let server = self.server()?;
+        let options = QueueOptions {
+            is_durable: false,
+            acks,
+            body_bytes: 16,
+            in_flight: 0,
+            credit: self.arguments.credit,
+            duration: self.duration(),
+        };
+        let run = queue::run(&server, &options)?;
+        let name = if acks { "transient 16 B" } else { "transient 16 B, auto" };
+        self.report.add_costs(name, &run.costs);
+        Ok(())
+    }
+
+    fn latency(&mut self, server: &Server, dialect: &Dialect) -> Result<()> {
+        for rate in RATES {
+            let run = latency::run(server, dialect, rate, self.duration())?;
+            let name = format!("{} latency at {rate}/s", dialect.name);
+            let us = |ns: u64| float(ns) / 1e3;
+            let at = |q: f64| us(run.latency_ns.value_at_quantile(q));
+            self.report.add(&name, ("p50", "µs", 1), at(0.5));
+            self.report.add(&name, ("p99", "µs", 1), at(0.99));
+            self.report.add(&name, ("max", "µs", 0), us(run.latency_ns.max()));
+            let late = |q: f64| us(run.late_ns.value_at_quantile(q));
+            self.report.add(&name, ("sender late p50", "µs", 1), late(0.5));
+            self.report.add(&name, ("sender late p99", "µs", 1), late(0.99));
+            self.report.add(&name, ("broker CPU", "µs/msg", 2), run.broker_ns / 1e3);
+        }
+        Ok(())
+    }
+
+    fn peers(&mut self, turn: usize) -> Result<()> {
+        for peer in PEERS {
+            let name = peer.dialect.name;
+            let Some(server) = peer.start()? else {
+                if turn == 0 {
+                    self.report.remark(format!("{name} is not installed: not compared"));
+                }
+                continue;
+            };
+            self.live(&server, &peer.dialect, (1, 1))?;
+            self.latency(&server, &peer.dialect)?;
+            let median = |who: &str| {
+                self.report.median(&format!("{who} live 1→1"), "broker CPU").unwrap_or(f64::NAN)
+            };
+            let (theirs, ours) = (median(name), median(COURANT.name));
+            self.report.remark(format!(
+                "broker CPU live 1→1: {name} {theirs:.3} µs, {:.1} × courant's {ours:.3} µs",
+                theirs / ours
+            ));
+        }
+        Ok(())
+    }
+}
