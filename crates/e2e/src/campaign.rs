@@ -5,7 +5,7 @@
 //!
 //! 1. now and then, a start that is killed before it is ready;
 //! 2. a start; publishers with windows, and consumers in several ways of settling;
-//! 3. after 5 to 400 ms, SIGKILL (or, now and then, SIGTERM, after which even plain acks must hold);
+//! 3. after 5 to 400 ms, SIGKILL (now and then SIGTERM, after which even plain acks must hold);
 //! 4. the clients read what is left in their sockets, and everybody stops.
 //!
 //! At the end everything is drained up to a marker that is published last: being FIFO, a queue has

@@ -58,8 +58,8 @@ pub fn start(address: SocketAddr, arguments: &[&str]) -> Result<Running> {
     start_command(command)
 }
 
-/// A line of a shell in `folder`; `courant` is the binary under test, by a link in `folder/bin`. A pipe
-/// in it fails if any part of it does.
+/// A line of a shell in `folder`; `courant` is the binary under test, by a link in `folder/bin`.
+/// A pipe in it fails if any part of it does.
 pub fn shell(address: SocketAddr, line: &str, folder: &Path) -> Result<Running> {
     let path = std::env::var("PATH").unwrap_or_default();
     let own = folder.join("bin");

@@ -14,7 +14,8 @@
 //!   orderly stop, or was answered in the same run of the broker;
 //! - *duplicated*: a second delivery in the same run though the first was not given back;
 //! - *unmarked*: a second delivery that neither counts its attempt nor says `redelivered`;
-//! - *ids reused*: one message id for two messages, two ids for one, or one handle for two deliveries.
+//! - *ids reused*: one message id for two messages, two ids for one, or one handle for two
+//!   deliveries.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

@@ -1,8 +1,8 @@
 //! Messages that prove what they are: who published them, as which of its messages, how long the
 //! body is, and a hash over all of it.
 //!
-//! A stamp stands at the beginning of the body, or in the header `stamp` where the body is too short
-//! for it (down to empty), so that both ways are tested.
+//! A stamp stands at the beginning of the body, or in the header `stamp` where the body is too
+//! short for it (down to empty), so that both ways are tested.
 //!
 //! ```text
 //! bytes  0..4   "crnt"

@@ -1,5 +1,5 @@
-//! What has to hold over one restart, step by step: the small, certain companions of the campaign in
-//! `kill9.rs`, which finds such things by chance.
+//! What has to hold over one restart, step by step: the small, certain companions of the campaign
+//! in `kill9.rs`, which finds such things by chance.
 
 use courant_e2e::client::{Client, Message};
 use courant_e2e::server::Server;

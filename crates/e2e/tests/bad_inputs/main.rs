@@ -19,8 +19,8 @@ use courant_e2e::server::Server;
 /// What the process may grow by, over all of this: one body of 16 MiB and its copy, and some.
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
 
-/// What it may grow by for a while: far below the 800 MiB that are announced and the 240 MB that are
-/// not read.
+/// What it may grow by for a while: far below the 800 MiB that are announced and the 240 MB
+/// that are not read.
 const PEAK_BYTES_MAX: u64 = 192 << 20;
 
 /// The promise is 10 s; a loaded machine may add to it.
@@ -367,7 +367,8 @@ fn foreign_handle(address: SocketAddr) -> Result<()> {
     }
 }
 
-/// A first byte below 0x20 announces the binary protocol. Whatever the rest is: a refusal or a close.
+/// A first byte below 0x20 announces the binary protocol. Whatever the rest is: a refusal or
+/// a close.
 fn binary_garbage(address: SocketAddr) -> Result<()> {
     let mut random = courant_e2e::random::Random::new(11);
     for first in [0u8, 1, 2, 3, 4, 5, 0x16, 0x1f] {
