@@ -173,6 +173,17 @@ impl Engine {
         Ok(seq)
     }
 
+    /// Notes that an admitted message is on its way into durable queues (as they stand in a
+    /// record), so that nobody takes them for empty.
+    pub fn note_in_flight(&mut self, targets: &[u8]) {
+        let (whole, _) = targets.as_chunks::<4>();
+        for id in whole {
+            if let Some(queue) = self.floor.queues.get_mut(&QueueId(u32::from_le_bytes(*id))) {
+                queue.in_flight += 1;
+            }
+        }
+    }
+
     /// Gives a record that is not a message its number, so that all records of a lane rise.
     pub fn number(&mut self) -> u64 {
         let seq = self.floor.next_seq;
@@ -210,7 +221,10 @@ impl Engine {
             Record::Published { seq, targets, .. } => {
                 self.floor.next_seq = self.floor.next_seq.max(seq.saturating_add(1));
                 for target in targets.iter() {
-                    self.floor.mark_queue(target);
+                    if let Some(queue) = self.floor.queues.get_mut(&target) {
+                        queue.in_flight = queue.in_flight.saturating_sub(1);
+                        Floor::mark(&mut self.floor.dirty, queue);
+                    }
                 }
             }
             Record::Settled { queue, .. } => {

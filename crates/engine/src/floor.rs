@@ -107,12 +107,6 @@ impl Floor {
         }
     }
 
-    pub(crate) fn mark_queue(&mut self, id: QueueId) {
-        if let Some(queue) = self.queues.get_mut(&id) {
-            Self::mark(&mut self.dirty, queue);
-        }
-    }
-
     /// Gives a subscription its turn again if it has credit and its session keeps up.
     pub(crate) fn offer_turn(&mut self, id: SubscriptionId) {
         let Some(subscription) = self.subscriptions.get_mut(id.0) else { return };

@@ -256,7 +256,8 @@ impl Engine {
     ) -> Result<Admission<'static>, Refusal> {
         let id = self.find_queue(namespace, name).ok_or(Refusal::NoSuchQueue)?;
         let counts = self.counts(id).unwrap_or_default();
-        if if_empty && counts.ready + counts.leased > 0 {
+        let in_flight = self.floor.queues.get(&id).map_or(0, |queue| queue.in_flight);
+        if if_empty && counts.ready + counts.leased + in_flight > 0 {
             return Err(Refusal::QueueNotEmpty);
         }
         if if_unused && counts.subscriptions > 0 {

@@ -100,6 +100,8 @@ pub(crate) struct FloorQueue {
     /// Durable messages that were settled and whose record is not applied yet.
     pub(crate) settling_count: u64,
     pub(crate) leased: u64,
+    /// Durable messages that were admitted and are not applied yet.
+    pub(crate) in_flight: u64,
     pub(crate) subscriptions: Vec<SubscriptionId>,
     /// Subscriptions with credit, in the order of their turns.
     pub(crate) turns: VecDeque<SubscriptionId>,
@@ -127,6 +129,7 @@ impl FloorQueue {
             settling: Vec::new(),
             settling_count: 0,
             leased: 0,
+            in_flight: 0,
             subscriptions: Vec::new(),
             turns: VecDeque::new(),
             is_dirty: false,
