@@ -9,6 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::direct::Direct;
+
 /// A flat folder of files.
 pub trait Disk: Send + Sync {
     /// Opens a file that exists.
@@ -16,6 +18,17 @@ pub trait Disk: Send + Sync {
 
     /// Makes a file, or empties the one of that name.
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// As [`Disk::open`], for a file that is written in whole sectors and seldom read: it may be
+    /// written around the page cache.
+    fn open_log(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.open(name)
+    }
+
+    /// As [`Disk::create`], for such a file.
+    fn create_log(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.create(name)
+    }
 
     /// Gives a file another name, in the place of a file that had it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -120,16 +133,35 @@ impl RealDisk {
     }
 }
 
+impl RealDisk {
+    fn opened(&self, name: &str) -> io::Result<fs::File> {
+        fs::OpenOptions::new().read(true).write(true).open(self.folder.join(name))
+    }
+
+    fn created(&self, name: &str) -> io::Result<fs::File> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        options.open(self.folder.join(name))
+    }
+}
+
 impl Disk for RealDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = fs::OpenOptions::new().read(true).write(true).open(self.folder.join(name))?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile { file: self.opened(name)?, direct: None }))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let mut options = fs::OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
-        Ok(Arc::new(RealFile(options.open(self.folder.join(name))?)))
+        Ok(Arc::new(RealFile { file: self.created(name)?, direct: None }))
+    }
+
+    fn open_log(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let file = self.opened(name)?;
+        Ok(Arc::new(RealFile { file, direct: Direct::open(&self.folder.join(name)) }))
+    }
+
+    fn create_log(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let file = self.created(name)?;
+        Ok(Arc::new(RealFile { file, direct: Direct::open(&self.folder.join(name)) }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -167,31 +199,35 @@ impl Disk for RealDisk {
     }
 }
 
-struct RealFile(fs::File);
+struct RealFile {
+    file: fs::File,
+    direct: Option<Direct>,
+}
 
 impl File for RealFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(into, offset)
+        self.file.read_at(into, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(bytes, offset)
+        let direct = self.direct.as_ref().and_then(|direct| direct.write_at(bytes, offset));
+        direct.unwrap_or_else(|| self.file.write_at(bytes, offset))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.0.sync_all()
+        self.file.sync_all()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        let advice = rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len);
+        let advice = rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len);
         match advice {
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             other => Ok(other?),
@@ -199,6 +235,6 @@ impl File for RealFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 }

@@ -14,6 +14,7 @@
 
 pub mod batch;
 mod checksum;
+mod direct;
 pub mod disk;
 pub mod error;
 mod frame;

@@ -94,7 +94,7 @@ impl Directory {
     fn make(&self, before: &Manifest, id: u64) -> Result<(Manifest, Arc<Segment>), Poison> {
         let header = SegmentHeader { id, generation: 1, salt: self.disk.entropy() };
         let name: Arc<str> = segment::file_name(id, header.generation).into();
-        let file = self.disk.create(&name).map_err(folder("creating", &name))?;
+        let file = self.disk.create_log(&name).map_err(folder("creating", &name))?;
         if self.options.fill_ahead_bytes > 0 {
             file.allocate(self.options.segment_bytes).map_err(written(&name, 0))?;
         }

@@ -149,7 +149,7 @@ impl Shared {
     }
 
     fn fill(&self, segment: &Segment, up_to: u64, zeros: &[u8]) -> bool {
-        let Ok(file) = self.directory.disk.open(&segment.name) else { return false };
+        let Ok(file) = self.directory.disk.open_log(&segment.name) else { return false };
         let Some((from, to)) = segment.claim_for_zeros(up_to, STEP_BYTES) else { return true };
         let len = usize::try_from(to - from).unwrap_or(0);
         let done = write_full(&*file, zeros.get(..len).unwrap_or(zeros), from);

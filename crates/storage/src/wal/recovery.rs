@@ -138,7 +138,7 @@ fn open_checkpoint(disk: &dyn Disk) -> Result<CheckpointFile, OpenError> {
 
 fn open_segment(disk: &dyn Disk, entry: &manifest::Entry) -> Result<Arc<Segment>, OpenError> {
     let name = &entry.name;
-    let file = disk.open(name).map_err(failed("opening", name))?;
+    let file = disk.open_log(name).map_err(failed("opening", name))?;
     let mut sector = [0; SECTOR_BYTES];
     let read = read_full(&*file, &mut sector, 0).map_err(failed("reading", name))?;
     if read < SECTOR_BYTES {
