@@ -51,13 +51,13 @@ pub const FILL_AHEAD_BYTES: u64 = 16 << 20;
 /// One index entry is kept for each stretch of this many bytes of a segment.
 pub const INDEX_STRETCH_BYTES: u32 = 4096;
 
-/// A `Soon` append is written at most this long after it was made.
+/// Default: a `Soon` append is written at most this long after it was made.
 pub const WRITE_DELAY_MS: u64 = 5;
 
-/// A `Soon` append is synced at most this long after it was written.
+/// Default: a `Soon` append is synced at most this long after it was written.
 pub const SYNC_DELAY_MS: u64 = 50;
 
-/// A seal is written when nothing was committed for this long.
+/// Default: a seal is written when nothing was committed for this long.
 pub const SEAL_DELAY_MS: u64 = 50;
 
 const _: () = {

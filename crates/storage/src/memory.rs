@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::batch::{Batch, OpenBatch};
 use crate::error::{AppendError, CloseError, Poison, ReadError, ScanError, StartError};
 use crate::frame::{Frame, LaneId, Offset, Seq};
-use crate::limits::IN_FLIGHT_BYTES_MAX;
+use crate::limits::{IN_FLIGHT_BYTES_MAX, WRITE_DELAY_MS};
 use crate::pipeline::{Pipeline, PipelineOptions, Sink};
 use crate::store::{Listener, Store, Ticket, Urgency};
 use crate::tail::Tail;
@@ -83,6 +83,8 @@ impl Memory {
         let pipeline = Pipeline::new(PipelineOptions {
             in_flight_bytes_max: options.in_flight_bytes_max,
             cache_bytes_max: 0,
+            write_delay: Duration::from_millis(WRITE_DELAY_MS),
+            sync_delay: Duration::ZERO,
             seal_delay: Duration::from_hours(1),
         });
         Memory { content, pipeline, options }

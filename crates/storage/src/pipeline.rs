@@ -2,7 +2,7 @@
 //!
 //! The thread, in steps:
 //! 1. Sleep until there is something to do: an urgent append; a `Soon` append that waited
-//!    [`WRITE_DELAY_MS`]; something written that waited [`SYNC_DELAY_MS`]; an idle log to seal.
+//!    its write delay; something written that waited its sync delay; an idle log to seal.
 //! 2. Swap the open batch with an empty one. From here on no lock is held.
 //! 3. Let the sink write it, tell the listener, and, if anybody waits, sync. All that arrives
 //!    meanwhile is in the next batch.
@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 use crate::batch::{Batch, OpenBatch};
 use crate::error::{AppendError, CloseError, Poison, StartError};
 use crate::frame::{LaneId, Offset, Seq};
-use crate::limits::{SYNC_DELAY_MS, WRITE_DELAY_MS};
 use crate::store::{Listener, Ticket, Urgency};
 use crate::tail::Tail;
 
@@ -43,6 +42,9 @@ pub(crate) trait Sink: Send + 'static {
 pub(crate) struct PipelineOptions {
     pub(crate) in_flight_bytes_max: usize,
     pub(crate) cache_bytes_max: usize,
+    /// How long a `Soon` append waits to be written, and then to be synced.
+    pub(crate) write_delay: Duration,
+    pub(crate) sync_delay: Duration,
     pub(crate) seal_delay: Duration,
 }
 
@@ -330,7 +332,7 @@ impl<S: Sink> LogThread<S> {
         let closing = intake.phase == Phase::Closing;
         let waited_for = intake.urgent || intake.refused || closing;
         if !intake.open.is_empty() {
-            if !waited_for && !past(self.soon_since, Duration::from_millis(WRITE_DELAY_MS)) {
+            if !waited_for && !past(self.soon_since, self.shared.options.write_delay) {
                 return None;
             }
             let empty = self.spares.pop().unwrap_or_default();
@@ -341,7 +343,7 @@ impl<S: Sink> LogThread<S> {
             return Some(Step::Write { batch, ticket, sync: waited_for });
         }
         if !self.unsynced.is_empty() {
-            let due = waited_for || past(self.unsynced_since, Duration::from_millis(SYNC_DELAY_MS));
+            let due = waited_for || past(self.unsynced_since, self.shared.options.sync_delay);
             intake.urgent = false;
             return due.then_some(Step::Sync);
         }
@@ -354,8 +356,8 @@ impl<S: Sink> LogThread<S> {
 
     fn deadline(&self) -> Option<Instant> {
         let after = |since: Option<Instant>, delay| since.map(|since| since + delay);
-        let write = after(self.soon_since, Duration::from_millis(WRITE_DELAY_MS));
-        let sync = after(self.unsynced_since, Duration::from_millis(SYNC_DELAY_MS));
+        let write = after(self.soon_since, self.shared.options.write_delay);
+        let sync = after(self.unsynced_since, self.shared.options.sync_delay);
         let seal = after(self.unsealed_since, self.shared.options.seal_delay);
         [write, sync.or(seal)].into_iter().flatten().min()
     }

@@ -103,6 +103,14 @@ fn a_bad_batch_before_a_good_one_is_rot_and_nothing_is_changed() {
 }
 
 #[test]
+fn a_batch_that_moved_is_rot_though_its_checksums_are_right() {
+    let disk = filled(4);
+    disk.damage(&segment(&disk), |bytes| bytes.copy_within(1024..1536, 1536));
+    let opened = open(&disk).map(|(_, recovered)| recovered);
+    assert!(matches!(opened, Err(OpenError::Rotten { offset: 1536, .. })), "{opened:?}");
+}
+
+#[test]
 fn a_rotten_body_is_listed_and_the_others_are_read() {
     let disk = filled(3);
     disk.damage(&segment(&disk), |bytes| bytes[1024 + 64 + 44] ^= 1);

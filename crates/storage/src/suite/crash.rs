@@ -55,6 +55,8 @@ pub(super) fn options(dice: &mut Dice, defect: Option<Defect>) -> WalOptions {
     WalOptions {
         segment_bytes,
         fill_ahead_bytes: u64::from(fills),
+        write_delay_ms: 0,
+        sync_delay_ms: if dice.chance(20) { 1 } else { 60_000 },
         seal_delay_ms: if dice.chance(30) { 1 } else { 60_000 },
         defect,
         ..WalOptions::default()
@@ -222,10 +224,13 @@ impl Run {
                 return;
             }
             self.appended.extend(frames.into_iter().map(|frame| (frame, self.appends)));
-            if urgency == Urgency::Now
-                && self.dice.chance(60)
-                && watch.wait_committed(ticket).is_err()
-            {
+            let waited = match (urgency, self.dice.chance(60)) {
+                (Urgency::Now, true) => watch.wait_committed(ticket),
+                // Several writes for one sync.
+                (Urgency::Soon, true) => watch.wait_written(ticket),
+                (_, false) => Ok(()),
+            };
+            if waited.is_err() {
                 return;
             }
         }

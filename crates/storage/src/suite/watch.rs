@@ -61,6 +61,12 @@ impl Watch {
         self.seen().poison.as_ref().map_or(Ok(()), |cause| Err(cause.to_string()))
     }
 
+    /// Waits until `ticket` is written, or the store is poisoned.
+    pub fn wait_written(&self, ticket: Ticket) -> Result<(), String> {
+        self.wait("a write", |seen| seen.written >= ticket || seen.poison.is_some())?;
+        self.seen().poison.as_ref().map_or(Ok(()), |cause| Err(cause.to_string()))
+    }
+
     /// Waits until somebody was told that there is room.
     pub fn wait_room(&self) -> Result<(), String> {
         self.wait("room", |seen| seen.rooms > 0)
@@ -114,6 +120,7 @@ impl Listener for Watch {
             seen.breach = Some(format!("written fell to {up_to:?}"));
         }
         seen.written = up_to;
+        self.changed.notify_all();
         while seen.held {
             seen = self.changed.wait(seen).unwrap_or_else(PoisonError::into_inner);
         }

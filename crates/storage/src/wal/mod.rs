@@ -46,6 +46,10 @@ pub struct WalOptions {
     pub in_flight_bytes_max: usize,
     /// Memory for the tail of the log.
     pub cache_bytes_max: usize,
+    /// A `Soon` append is written at most this long after it was made.
+    pub write_delay_ms: u64,
+    /// A `Soon` append is synced at most this long after it was written.
+    pub sync_delay_ms: u64,
     /// A seal is written when nothing was committed for this long.
     pub seal_delay_ms: u64,
     /// Known wrong behaviour, to show that the tests catch it.
@@ -60,6 +64,8 @@ impl Default for WalOptions {
             fill_ahead_bytes: limits::FILL_AHEAD_BYTES,
             in_flight_bytes_max: limits::IN_FLIGHT_BYTES_MAX,
             cache_bytes_max: limits::CACHE_BYTES_MAX,
+            write_delay_ms: limits::WRITE_DELAY_MS,
+            sync_delay_ms: limits::SYNC_DELAY_MS,
             seal_delay_ms: limits::SEAL_DELAY_MS,
             #[cfg(any(test, feature = "testing"))]
             defect: None,
@@ -144,6 +150,8 @@ impl Wal {
         let pipeline = Pipeline::new(PipelineOptions {
             in_flight_bytes_max: options.in_flight_bytes_max,
             cache_bytes_max: options.cache_bytes_max,
+            write_delay: Duration::from_millis(options.write_delay_ms),
+            sync_delay: Duration::from_millis(options.sync_delay_ms),
             seal_delay: Duration::from_millis(options.seal_delay_ms),
         });
         let opened = recovery::open(disk, options, visit)?;
