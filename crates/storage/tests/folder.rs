@@ -66,8 +66,13 @@ fn a_clean_end_and_an_unclean_one_are_told_apart() {
     assert_eq!(recovered, expected);
     wal.start(Watch::new()).unwrap();
     wal.close().unwrap();
-    let (_, recovered) = open(&disk).unwrap();
-    assert_eq!(recovered, Recovered { clean: true, ..expected });
+    let (wal, recovered) = open(&disk).unwrap();
+    assert_eq!(recovered, Recovered { clean: true, ..expected.clone() });
+    // Once it was started, something may have been written.
+    wal.start(Watch::new()).unwrap();
+    disk.kill();
+    drop(wal);
+    assert_eq!(open(&disk).unwrap().1, expected);
 }
 
 #[test]
