@@ -19,8 +19,10 @@ pub mod drain;
 pub mod load;
 pub mod topology;
 
-use std::fmt::Write;
-use std::path::Path;
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -100,8 +102,8 @@ pub fn run(plan: &Plan, folder: &Path) -> Outcome {
             .zip(shares)
             .map(|(index, cycles)| {
                 scope.spawn(move || {
-                    let directory = Directory::new(plan, index);
-                    let result = directory.run(cycles, &folder.join(format!("data-{index}")));
+                    let directory = Directory::new(plan, index, folder);
+                    let result = directory.run(cycles);
                     (index, directory.oracle, result)
                 })
             })
@@ -127,39 +129,43 @@ struct Directory {
     topology: Topology,
     oracle: Mutex<Oracle>,
     seed: u64,
+    data: PathBuf,
+    log: PathBuf,
 }
 
 impl Directory {
-    fn new(plan: &Plan, index: u32) -> Self {
+    fn new(plan: &Plan, index: u32, folder: &Path) -> Self {
         let topology = Topology::new(plan.publishers.max(1), plan.consumers.max(1));
         let oracle = Mutex::new(topology.oracle());
         let seed = Random::part(plan.seed, u64::from(index)).number();
-        Self { topology, oracle, seed }
+        let data = folder.join(format!("data-{index}"));
+        let log = folder.join(format!("data-{index}.log"));
+        Self { topology, oracle, seed, data, log }
     }
 
     /// Stops early once something is wrong, so that the traces are fresh. What is only not marked
     /// does not keep one from looking for worse.
-    fn run(&self, cycles: u32, data: &Path) -> Result<()> {
-        let first = self.start(data)?;
+    fn run(&self, cycles: u32) -> Result<()> {
+        let first = self.start()?;
         drain::prepare(first.address()?, &self.topology)?;
         // What was declared is durable from its OK on.
         first.kill()?;
         for cycle in 0..cycles {
             let mut random = Random::part(self.seed, u64::from(cycle));
-            self.cycle(data, &mut random).with_context(|| format!("cycle {cycle}"))?;
+            self.cycle(&mut random).with_context(|| format!("cycle {cycle}"))?;
             let counts = self.oracle().counts().clone();
             if counts.faults() > counts.unmarked {
                 return Ok(());
             }
         }
-        self.drain(data)
+        self.drain()
     }
 
-    fn cycle(&self, data: &Path, random: &mut Random) -> Result<()> {
+    fn cycle(&self, random: &mut Random) -> Result<()> {
         if random.one_in(8) {
-            self.kill_opening(data, random)?;
+            self.kill_opening(random)?;
         }
-        let server = self.start(data)?;
+        let server = self.start()?;
         self.oracle().counts_mut().cycles += 1;
         let is_kill = !random.one_in(10);
         let after = Duration::from_micros(random.between(5_000, 400_000));
@@ -172,15 +178,19 @@ impl Directory {
             load.expect_end();
             self.end(server, is_kill)
         });
+        let mut oracle = self.oracle();
         if ended? {
-            self.oracle().stopped_cleanly();
+            oracle.counts_mut().stops += 1;
+            oracle.stopped_cleanly();
+        } else {
+            oracle.counts_mut().kills += 1;
         }
         Ok(())
     }
 
     /// Starts a broker and kills it at once, before, while or shortly after it recovers.
-    fn kill_opening(&self, data: &Path, random: &mut Random) -> Result<()> {
-        let server = Server::spawn(data)?;
+    fn kill_opening(&self, random: &mut Random) -> Result<()> {
+        let server = Server::spawn(&self.data)?;
         std::thread::sleep(Duration::from_micros(random.between(0, 30_000)));
         server.kill().context("killed while opening")?;
         let mut oracle = self.oracle();
@@ -189,8 +199,8 @@ impl Directory {
         Ok(())
     }
 
-    fn start(&self, data: &Path) -> Result<Server> {
-        let mut server = Server::spawn(data)?;
+    fn start(&self) -> Result<Server> {
+        let mut server = Server::spawn(&self.data)?;
         let elapsed = server.wait_ready()?;
         let mut oracle = self.oracle();
         oracle.started();
@@ -199,26 +209,27 @@ impl Directory {
         Ok(server)
     }
 
-    /// Whether it was an orderly end.
+    /// Whether it was an orderly end. What the broker said goes to a file beside its data.
     fn end(&self, server: Server, is_kill: bool) -> Result<bool> {
+        let mut log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let run = self.oracle().run();
+        write!(log, "--- run {run}, is_kill {is_kill}\n{}", server.stderr())?;
         if is_kill {
             server.kill()?;
-            self.oracle().counts_mut().kills += 1;
         } else {
             server.stop()?;
-            self.oracle().counts_mut().stops += 1;
         }
         Ok(!is_kill)
     }
 
-    fn drain(&self, data: &Path) -> Result<()> {
-        let server = self.start(data)?;
+    fn drain(&self) -> Result<()> {
+        let server = self.start()?;
         drain::run(server.address()?, &self.topology, &self.oracle).context("the drain")?;
-        server.stop()?;
+        self.end(server, false)?;
         self.oracle().stopped_cleanly();
-        let server = self.start(data)?;
+        let server = self.start()?;
         drain::run(server.address()?, &self.topology, &self.oracle).context("the second drain")?;
-        server.stop()?;
+        self.end(server, false)?;
         self.oracle().finish();
         Ok(())
     }

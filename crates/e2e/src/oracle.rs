@@ -87,6 +87,14 @@ struct Trace {
     settled: bool,
 }
 
+/// The latest message of one publisher that came out of a lane, and when.
+#[derive(Clone, Copy, Debug)]
+struct Highest {
+    sequence: u64,
+    run: u32,
+    handle: Handle,
+}
+
 /// A delivery as the harness saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -106,7 +114,7 @@ pub struct Oracle {
     routes: Vec<Vec<Outlet>>,
     sent: Vec<Vec<Sent>>,
     traces: HashMap<(Outlet, Origin), Trace>,
-    highest: HashMap<(Outlet, u64, u32), u64>,
+    highest: HashMap<(Outlet, u64, u32), Highest>,
     ids: HashMap<MessageId, Origin>,
     handles: HashSet<(Outlet, Handle)>,
     acked_this_run: Vec<(Outlet, Origin)>,
@@ -304,12 +312,16 @@ impl Oracle {
             self.counts.delivered += 1;
             self.traces.insert((outlet, origin), Trace { run_last: run, ..Trace::default() });
             let lane = (outlet, seen.lane, origin.publisher);
-            let highest = self.highest.entry(lane).or_insert(origin.sequence);
-            if *highest > origin.sequence {
-                let detail = format!("first delivered after message {highest}");
+            let this = Highest { sequence: origin.sequence, run, handle: seen.handle };
+            let highest = self.highest.entry(lane).or_insert(this);
+            if highest.sequence > origin.sequence {
+                let Highest { sequence, run, handle } = *highest;
+                let detail =
+                    format!("after message {sequence}, which came as {handle} in run {run}");
                 faults.push((FaultKind::OutOfOrder, detail));
+            } else {
+                *highest = this;
             }
-            *highest = origin.sequence.max(*highest);
         }
         for (kind, detail) in faults {
             let handle = seen.handle;

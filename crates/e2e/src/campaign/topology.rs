@@ -37,7 +37,7 @@ pub struct Consumer {
     pub alone: bool,
 }
 
-/// One of [`Topology::outlets`].
+/// One of [`Topology::OUTLETS`].
 #[derive(Clone, Copy, Debug)]
 pub struct OutletName {
     /// What to subscribe to.
