@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::direct::Direct;
+use crate::direct::{Direct, Staging};
 
 /// A flat folder of files.
 pub trait Disk: Send + Sync {
@@ -115,6 +115,7 @@ pub(crate) fn read_full(file: &dyn File, into: &mut [u8], offset: u64) -> io::Re
 pub struct RealDisk {
     folder: PathBuf,
     handle: fs::File,
+    staging: Arc<Staging>,
 }
 
 impl RealDisk {
@@ -129,13 +130,17 @@ impl RealDisk {
             }
         }
         let handle = fs::File::open(&folder)?;
-        Ok(RealDisk { folder, handle })
+        Ok(RealDisk { folder, handle, staging: Arc::default() })
     }
 }
 
 impl RealDisk {
     fn opened(&self, name: &str) -> io::Result<fs::File> {
         fs::OpenOptions::new().read(true).write(true).open(self.folder.join(name))
+    }
+
+    fn direct(&self, name: &str) -> Option<Direct> {
+        Direct::open(&self.folder.join(name), &self.staging)
     }
 
     fn created(&self, name: &str) -> io::Result<fs::File> {
@@ -156,12 +161,12 @@ impl Disk for RealDisk {
 
     fn open_log(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let file = self.opened(name)?;
-        Ok(Arc::new(RealFile { file, direct: Direct::open(&self.folder.join(name)) }))
+        Ok(Arc::new(RealFile { file, direct: self.direct(name) }))
     }
 
     fn create_log(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let file = self.created(name)?;
-        Ok(Arc::new(RealFile { file, direct: Direct::open(&self.folder.join(name)) }))
+        Ok(Arc::new(RealFile { file, direct: self.direct(name) }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
