@@ -47,11 +47,13 @@ pub struct Plan {
     pub consumers: u32,
     /// Data directories, and so brokers, at once.
     pub directories: u32,
+    /// One run in so many ends by SIGTERM instead of SIGKILL.
+    pub stops: u32,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { cycles: 100, seed: 1, publishers: 3, consumers: 3, directories: 2 }
+        Self { cycles: 100, seed: 1, publishers: 3, consumers: 3, directories: 2, stops: 10 }
     }
 }
 
@@ -64,6 +66,7 @@ impl Plan {
             ("publishers", self.publishers, usual.publishers),
             ("consumers", self.consumers, usual.consumers),
             ("directories", self.directories, usual.directories),
+            ("stops", self.stops, usual.stops),
         ] {
             if value != default {
                 let _ = write!(line, " --{name} {value}");
@@ -129,6 +132,7 @@ struct Directory {
     topology: Topology,
     oracle: Mutex<Oracle>,
     seed: u64,
+    stops: u32,
     data: PathBuf,
     log: PathBuf,
 }
@@ -140,7 +144,7 @@ impl Directory {
         let seed = Random::part(plan.seed, u64::from(index)).number();
         let data = folder.join(format!("data-{index}"));
         let log = folder.join(format!("data-{index}.log"));
-        Self { topology, oracle, seed, data, log }
+        Self { topology, oracle, seed, stops: plan.stops.max(1), data, log }
     }
 
     /// Stops early once something is wrong, so that the traces are fresh. What is only not marked
@@ -167,7 +171,7 @@ impl Directory {
         }
         let server = self.start()?;
         self.oracle().counts_mut().cycles += 1;
-        let is_kill = !random.one_in(10);
+        let is_kill = !random.one_in(u64::from(self.stops));
         let after = Duration::from_micros(random.between(5_000, 400_000));
         let load =
             load::Load::new(&self.topology, &self.oracle, server.address()?, random.number());
@@ -217,6 +221,7 @@ impl Directory {
         if is_kill {
             server.kill()?;
         } else {
+            self.oracle().stopping();
             server.stop()?;
         }
         Ok(!is_kill)

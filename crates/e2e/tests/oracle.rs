@@ -250,3 +250,16 @@ fn a_refusal_under_load() {
     script.oracle.refused("604 too-many-in-flight".to_owned());
     assert_eq!(script.kinds(), [FaultKind::Refused]);
 }
+
+#[test]
+fn an_orderly_stop_may_deliver_again_what_a_session_gave_back() {
+    let mut script = Script::new();
+    let message = script.publish();
+    script.deliver(&message, false);
+    script.oracle.stopping();
+    script.deliver(&message, true);
+    script.oracle.started();
+    script.deliver(&message, true);
+    script.ack(&message, true);
+    assert_eq!(script.kinds(), []);
+}

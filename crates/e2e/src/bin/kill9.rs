@@ -10,8 +10,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use courant_e2e::campaign::{self, Plan};
 
-const USAGE: &str =
-    "kill9 [--cycles N] [--seed S] [--publishers P] [--consumers C] [--directories D]";
+const USAGE: &str = "kill9 [--cycles N] [--seed S] [--publishers P] [--consumers C] \
+     [--directories D] [--stops ONE_IN]";
 
 fn main() -> Result<ExitCode> {
     let plan = parse(std::env::args().skip(1))?;
@@ -45,6 +45,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Plan> {
             "--seed" => seed = Some(value.parse()?),
             "--publishers" => plan.publishers = value.parse()?,
             "--consumers" => plan.consumers = value.parse()?,
+            "--stops" => plan.stops = value.parse()?,
             "--directories" => plan.directories = value.parse()?,
             _ => bail!("{name} is no option\n{USAGE}"),
         }
