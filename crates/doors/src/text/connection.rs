@@ -339,9 +339,14 @@ impl Talk {
                     continue;
                 }
             };
-            let is_batched = matches!(&command, Command::Publish(publish)
-                if publish.options.is_empty() || is_only_req(publish));
-            if !is_batched || !settles.is_empty() {
+            let goes_on = match &command {
+                Command::Publish(publish) => settles.is_empty() && is_plain(publish),
+                Command::Ack(_) | Command::Nack(_) | Command::Reject(_) | Command::Extend(_) => {
+                    publishes.is_empty()
+                }
+                _ => false,
+            };
+            if !goes_on {
                 // Order: what came before is done before.
                 if self.finish(&mut publishes, &mut settles).is_err() {
                     return self.rewind(batch_start);
@@ -384,7 +389,7 @@ impl Talk {
     ) -> Result<bool, Stop> {
         let ordinal = self.ordinal + 1;
         let done = match command {
-            Command::Publish(publish) if publish.options.is_empty() || is_only_req(publish) => {
+            Command::Publish(publish) if is_plain(publish) => {
                 self.add_plain(publish, ordinal, publishes).map_err(|r| (r, publishes))
             }
             Command::Publish(publish) => match self.publish_with_options(publish, ordinal) {
@@ -448,7 +453,11 @@ impl Talk {
     }
 }
 
-fn is_only_req(publish: &courant_wire::text::Publish<'_>) -> bool {
+/// Whether a PUB says nothing but `req:`, so that it can go with others.
+fn is_plain(publish: &courant_wire::text::Publish<'_>) -> bool {
+    if publish.options.is_empty() {
+        return true;
+    }
     let mut options = publish.options.iter();
     options.next().is_some_and(|(key, _)| key.name() == "req") && options.next().is_none()
 }
