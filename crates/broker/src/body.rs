@@ -21,6 +21,11 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
+    /// Size of its body.
+    pub(crate) fn bytes(&self) -> usize {
+        self.delivery.size as usize
+    }
+
     /// The place of a delivery whose source is a batch.
     pub(crate) fn at(&self) -> Offset {
         self.at.unwrap_or_else(|| unreachable!("a delivery from memory has a place"))

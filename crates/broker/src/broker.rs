@@ -7,14 +7,16 @@ use crate::local_log::LocalLog;
 use crate::options::Options;
 use crate::outbox::Outbox;
 use crate::outlet::Outlet;
-use crate::reader::Reader;
+use crate::reader::{Keeper, Reader};
 use crate::recovery::{self, Replayed};
 use crate::session::Session;
 use crate::shard::Shard;
 use crate::stats::StatsSnapshot;
 use crate::worker;
 use courant_engine::{Principal, QueueCounts, Refusal};
-use courant_storage::{Disk, LaneId, Memory, RealDisk, Recovered, Store, Wal, WalOptions};
+use courant_storage::{
+    Disk, LaneId, Memory, MemoryOptions, RealDisk, Recovered, Store, Wal, WalOptions,
+};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -37,7 +39,7 @@ pub struct Opened {
 
 struct Inner {
     shard: Arc<Shard>,
-    reader: Arc<Reader>,
+    keeper: Arc<Keeper>,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
     options: Options,
     opened: Opened,
@@ -65,7 +67,7 @@ impl Broker {
         let runtime = tokio::runtime::Handle::current();
         let open = move || {
             let _context = runtime.enter();
-            let disk = RealDisk::new(path).map_err(OpenError::Thread)?;
+            let disk = RealDisk::new(path).map_err(OpenError::Folder)?;
             Self::open_disk(Arc::new(disk), options)
         };
         worker::blocking(open).await
@@ -79,13 +81,19 @@ impl Broker {
             cache_bytes_max: options.cache_bytes_max,
             ..WalOptions::default()
         };
+        #[cfg(feature = "testing")]
+        let wal = options.testing.choose(wal);
         let (wal, recovered) = Wal::open(disk, wal)?;
         Self::begin(Arc::new(wal), Some(recovered), options)
     }
 
     /// A broker that forgets everything when it is closed.
     pub fn in_memory(options: Options) -> Result<Self, OpenError> {
-        Self::begin(Arc::new(Memory::new()), None, options)
+        let bounds = MemoryOptions {
+            in_flight_bytes_max: options.in_flight_bytes_max,
+            ..MemoryOptions::default()
+        };
+        Self::begin(Arc::new(Memory::bounded(bounds)), None, options)
     }
 
     fn begin(
@@ -93,13 +101,17 @@ impl Broker {
         log: Option<Recovered>,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let (engine, replayed) = recovery::replay(&*store, LaneId(SHARD))?;
+        #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "for the switch"))]
+        let (mut engine, replayed) = recovery::replay(&*store, LaneId(SHARD))?;
         let Replayed { records, messages, last_stamp_ms } = replayed;
         let opening = engine.opening();
+        let first = Shard::first_seq(&opening);
+        #[cfg(feature = "testing")]
+        let (opening, first) = options.testing.opening(&mut engine).unwrap_or((opening, first));
         let clock = Clock::start(last_stamp_ms);
         let shard = Arc::new(Shard::new(SHARD, engine, Arc::clone(&store), clock));
         store.start(LocalLog::new(&shard))?;
-        let ticket = shard.begin_term(&opening).map_err(|_| OpenError::Begin)?;
+        let ticket = shard.begin_term(&opening, first).map_err(|_| OpenError::Begin)?;
         while store.committed() < ticket || shard.lock().applied < ticket {
             if shard.is_poisoned.load(std::sync::atomic::Ordering::Acquire) {
                 return Err(OpenError::Begin);
@@ -111,7 +123,8 @@ impl Broker {
         let term = shard.term.load(std::sync::atomic::Ordering::Relaxed);
         let opened = Opened { records, messages, term, log };
         let reader_thread = Mutex::new(Some(thread));
-        Ok(Self { inner: Arc::new(Inner { shard, reader, reader_thread, options, opened }) })
+        let keeper = Arc::new(Keeper(reader));
+        Ok(Self { inner: Arc::new(Inner { shard, keeper, reader_thread, options, opened }) })
     }
 
     /// What the opening found.
@@ -127,7 +140,7 @@ impl Broker {
         outlet: Box<dyn Outlet>,
     ) -> Result<Session, Refusal> {
         let shard = &self.inner.shard;
-        let outbox = Outbox::new(SHARD, outlet, Arc::clone(&self.inner.reader));
+        let outbox = Outbox::new(SHARD, outlet, Arc::clone(&self.inner.keeper.0));
         let id = {
             let mut state = shard.lock();
             let id = state.engine.attach(namespace, principal)?;
@@ -135,7 +148,8 @@ impl Broker {
             id
         };
         let most = self.inner.options.in_flight_bytes_max;
-        Ok(Session::new(Arc::clone(shard), id, outbox, most))
+        let keeper = Arc::clone(&self.inner.keeper);
+        Ok(Session::new((Arc::clone(shard), keeper), id, outbox, most))
     }
 
     /// Begins a session in this process, in the namespace `/`, without restrictions.
@@ -178,7 +192,7 @@ impl Broker {
         let inner = Arc::clone(&self.inner);
         let close = move || {
             inner.shard.close_sessions(Refusal::Closing);
-            inner.reader.close();
+            inner.keeper.0.close();
             let thread = inner.reader_thread.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(thread) = thread {
                 let _ = thread.join();

@@ -1,6 +1,7 @@
 //! Sessions inside this process: the same queues without a protocol in between.
 
 use crate::confirm::{Confirm, Level};
+use crate::limits::OUTBOX_BYTES_MAX;
 use crate::outlet::{Flush, Message, Outlet, Tag};
 use crate::publish::Outgoing;
 use crate::session::{Destination, Session, Subscribed};
@@ -11,6 +12,7 @@ use courant_engine::{
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
@@ -29,7 +31,7 @@ pub struct Delivered {
     pub payload: Vec<u8>,
 }
 
-/// Deliveries that wait to be taken; bounded by the subscriptions' credit.
+/// Deliveries that wait to be taken; bounded by the subscriptions' credit, and as a door's bytes.
 #[derive(Debug, Default)]
 struct Waiting {
     by_tag: HashMap<Tag, VecDeque<Result<Delivered, Cause>>>,
@@ -39,6 +41,8 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct Inner {
     waiting: Mutex<Waiting>,
+    /// Bytes of payloads in `waiting`.
+    waiting_bytes: AtomicUsize,
     news: Notify,
 }
 
@@ -55,6 +59,7 @@ impl EmbeddedOutlet {
 
 impl Outlet for EmbeddedOutlet {
     fn deliver(&mut self, tag: Tag, message: &Message<'_>) {
+        self.0.waiting_bytes.fetch_add(message.payload.len(), Ordering::SeqCst);
         let delivered = Delivered {
             id: message.id,
             handle: Handle { seq: message.id.seq, lease: message.lease },
@@ -77,7 +82,7 @@ impl Outlet for EmbeddedOutlet {
     fn bytes(&mut self, _: &mut Vec<u8>) {}
 
     fn held_bytes(&self) -> usize {
-        0
+        self.0.waiting_bytes.load(Ordering::SeqCst)
     }
 
     fn flush(&mut self) -> Flush {
@@ -169,13 +174,25 @@ impl EmbeddedSession {
                 if let Some(list) = waiting.by_tag.get_mut(&subscription.0)
                     && let Some(next) = list.pop_front()
                 {
-                    return next.map_err(|_| Refusal::NoSuchSubscription);
+                    drop(waiting);
+                    let next = next.map_err(|_| Refusal::NoSuchSubscription)?;
+                    self.note_taken(next.payload.len());
+                    return Ok(next);
                 }
                 if let Some(refusal) = waiting.refusal {
                     return Err(refusal);
                 }
             }
             news.await;
+        }
+    }
+
+    /// Lets more come once half of what may wait was taken.
+    fn note_taken(&self, bytes: usize) {
+        let before = self.inner.waiting_bytes.fetch_sub(bytes, Ordering::SeqCst);
+        let low = OUTBOX_BYTES_MAX / 2;
+        if before > low && before - bytes <= low {
+            self.session.outbox().flush();
         }
     }
 
@@ -193,7 +210,12 @@ impl EmbeddedSession {
 
     /// Waits until everything settled so far is on disk.
     pub async fn sync_settles(&mut self) -> Result<(), Refusal> {
-        let ticket = self.session.settles_synced()?;
+        let ticket = loop {
+            match self.session.settles_synced() {
+                Err(Refusal::TooManyInFlight) => self.session.room().await,
+                ticket => break ticket?,
+            }
+        };
         self.session.committed(ticket).await.map(|_| ())
     }
 

@@ -6,6 +6,9 @@ use thiserror::Error;
 /// A folder was not opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
+    /// The folder could not be made or opened.
+    #[error("the folder cannot be used: {0}")]
+    Folder(#[source] std::io::Error),
     /// The log could not be opened.
     #[error(transparent)]
     Log(#[from] courant_storage::OpenError),

@@ -17,6 +17,7 @@ mod broker;
 mod clock;
 mod codec;
 mod confirm;
+mod deferral;
 mod embedded;
 mod envelope;
 mod error;
@@ -31,6 +32,8 @@ mod router;
 mod session;
 mod shard;
 mod stats;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transient;
 mod worker;
 

@@ -29,6 +29,7 @@ impl Listener for LocalLog {
 
     fn committed(&self, batches: &[Arc<Batch>], up_to: Ticket) {
         if let Some(shard) = self.shard.upgrade() {
+            let _guard = PanicGuard(&shard);
             let mut touched = Vec::new();
             for batch in batches {
                 shard.apply(batch, &mut touched);
@@ -48,6 +49,17 @@ impl Listener for LocalLog {
         tracing::error!(%cause, "the log is poisoned: nothing is confirmed any more");
         if let Some(shard) = self.shard.upgrade() {
             shard.poison();
+        }
+    }
+}
+
+/// A panic while records are applied ends the log thread: whoever waits for it is told.
+struct PanicGuard<'a>(&'a Shard);
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poison();
         }
     }
 }

@@ -9,6 +9,9 @@ pub struct Options {
     pub in_flight_bytes_max: usize,
     /// Size of a segment of the log.
     pub segment_bytes: u64,
+    /// Switches for tests.
+    #[cfg(feature = "testing")]
+    pub testing: crate::testing::Testing,
 }
 
 impl Default for Options {
@@ -17,6 +20,8 @@ impl Default for Options {
             cache_bytes_max: courant_storage::limits::CACHE_BYTES_MAX,
             in_flight_bytes_max: courant_storage::limits::IN_FLIGHT_BYTES_MAX,
             segment_bytes: courant_storage::limits::SEGMENT_BYTES,
+            #[cfg(feature = "testing")]
+            testing: crate::testing::Testing::default(),
         }
     }
 }

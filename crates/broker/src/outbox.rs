@@ -9,8 +9,9 @@
 //! those that wait for a commit hold back the later ones, but not deliveries. A delivery whose
 //! body must be read from disk holds its place: later deliveries wait behind it.
 //!
-//! Bounds: deliveries stop when [`OUTBOX_BYTES_MAX`] bytes wait (the engine is told that the
-//! session is stalled), live frames are dropped and counted, and doors stop reading commands.
+//! Bounds: deliveries stop when [`OUTBOX_BYTES_MAX`] bytes wait, those that are still on disk among
+//! them (the engine is told that the session is stalled), live frames are dropped and counted, and
+//! doors stop reading commands.
 
 use crate::body::{Placed, Source};
 use crate::confirm::Level;
@@ -115,6 +116,8 @@ struct Pipe {
     queue: Queue,
     /// Deliveries that wait for a body from disk, and what came after them.
     waiting: Queue,
+    /// Bytes of the bodies in `waiting`.
+    waiting_bytes: usize,
     /// A task waits for the socket to take more.
     has_writer: bool,
     /// The reader has this outbox on its list.
@@ -134,8 +137,13 @@ pub struct Outbox {
     /// Something was pushed since the pipe's holder looked last.
     is_dirty: AtomicBool,
     is_stalled: AtomicBool,
+    /// Somebody tells the engine that the client caught up.
+    is_resuming: AtomicBool,
     is_closed: AtomicBool,
+    is_gone: AtomicBool,
     news: Notify,
+    /// Somebody waits for the client to take what there is.
+    has_waiters: AtomicBool,
     runtime: tokio::runtime::Handle,
     reader: Arc<Reader>,
     owner: OnceLock<(Weak<Shard>, SessionId)>,
@@ -165,6 +173,7 @@ impl Outbox {
                 outlet,
                 queue: Queue::default(),
                 waiting: Queue::default(),
+                waiting_bytes: 0,
                 has_writer: false,
                 has_reader: false,
                 is_gone: false,
@@ -173,8 +182,11 @@ impl Outbox {
             held: AtomicUsize::new(0),
             is_dirty: AtomicBool::new(false),
             is_stalled: AtomicBool::new(false),
+            is_resuming: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
             news: Notify::new(),
+            has_waiters: AtomicBool::new(false),
             runtime: tokio::runtime::Handle::current(),
             reader,
             owner: OnceLock::new(),
@@ -185,13 +197,18 @@ impl Outbox {
         let _ = self.owner.set((shard, session));
     }
 
+    /// Whose it is, once that is known.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        self.owner.get().map(|(_, session)| *session)
+    }
+
     fn mark(&self) {
         self.is_dirty.store(true, Ordering::SeqCst);
     }
 
     /// Bytes on their way to the client.
     pub fn pressure(&self) -> usize {
-        self.queued.load(Ordering::Relaxed) + self.held.load(Ordering::Relaxed)
+        self.queued.load(Ordering::SeqCst) + self.held.load(Ordering::SeqCst)
     }
 
     /// Whether so much waits that nothing should be added that can wait elsewhere.
@@ -208,6 +225,7 @@ impl Outbox {
     pub async fn drained(&self) {
         loop {
             let news = self.news.notified();
+            self.has_waiters.store(true, Ordering::SeqCst);
             if !self.is_congested() || self.is_closed() {
                 return;
             }
@@ -230,8 +248,8 @@ impl Outbox {
     pub async fn emptied(&self) {
         loop {
             let news = self.news.notified();
-            let is_gone = lock(&self.pipe).is_gone;
-            if self.pressure() == 0 || is_gone {
+            self.has_waiters.store(true, Ordering::SeqCst);
+            if self.pressure() == 0 || self.is_gone.load(Ordering::Acquire) {
                 return;
             }
             news.await;
@@ -244,8 +262,8 @@ impl Outbox {
         if bytes.is_empty() {
             return;
         }
-        self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
         let mut inbox = lock(&self.inbox);
+        self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
         let (after, level) = after.unwrap_or((Ticket(0), Level::Memory));
         if inbox.spans.is_empty() && inbox.reached(after, level) {
             inbox.push_bytes(bytes);
@@ -261,8 +279,10 @@ impl Outbox {
 
     /// Adds bytes that belong to no request, such as pings.
     pub fn notice(&self, bytes: &[u8]) {
+        let mut inbox = lock(&self.inbox);
         self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
-        lock(&self.inbox).push_bytes(bytes);
+        inbox.push_bytes(bytes);
+        drop(inbox);
         self.mark();
     }
 
@@ -275,11 +295,15 @@ impl Outbox {
         true
     }
 
-    /// Adds deliveries. Called with the shard's lock held.
+    /// Adds deliveries, unless the session ends: then they stay open and go back with it. Called
+    /// with the shard's lock held.
     pub(crate) fn deliver(&self, tag: Tag, source: Source, run: &[Placed]) {
         let bytes: usize = run.iter().map(|placed| placed.delivery.size as usize).sum();
-        self.queued.fetch_add(bytes, Ordering::Relaxed);
         let mut inbox = lock(&self.inbox);
+        if inbox.failed.is_some() {
+            return;
+        }
+        self.queued.fetch_add(bytes, Ordering::Relaxed);
         inbox.queue.deliveries.extend(run);
         inbox.queue.items.push_back(Item::Run(tag, source, run.len()));
         self.mark();
@@ -339,8 +363,10 @@ impl Outbox {
             let Ok(mut pipe) = self.pipe.try_lock() else { return };
             self.drain(&mut pipe);
             drop(pipe);
-            self.wake_owner();
-            if !self.is_dirty.load(Ordering::SeqCst) {
+            if self.has_waiters.swap(false, Ordering::SeqCst) {
+                self.news.notify_waiters();
+            }
+            if !self.wake_owner() && !self.is_dirty.load(Ordering::SeqCst) {
                 return;
             }
         }
@@ -357,26 +383,40 @@ impl Outbox {
             pipe.outlet.committed(committed);
             pipe.encode(self.shard_number);
         }
-        if !pipe.has_writer && !pipe.is_gone {
-            self.push_out(pipe);
-        }
-        self.held.store(pipe.outlet.held_bytes() + pipe.waiting.bytes.len(), Ordering::Relaxed);
+        self.push_out(pipe);
         let wants_reader = !pipe.waiting.items.is_empty() && !pipe.has_reader;
         if wants_reader && pipe.outlet.held_bytes() <= OUTBOX_BYTES_MAX && !pipe.is_gone {
-            pipe.has_reader = true;
-            self.reader.want(self);
+            pipe.has_reader = self.reader.want(self);
+            if !pipe.has_reader {
+                pipe.abandon();
+                self.push_out(pipe);
+            }
         }
+        self.hold(pipe);
+    }
+
+    /// Notes what the pipe holds.
+    fn hold(&self, pipe: &Pipe) {
+        self.held.store(pipe.outlet.held_bytes() + pipe.waiting_bytes, Ordering::SeqCst);
+    }
+
+    /// Notes that nobody is there any more.
+    fn lose(&self, pipe: &mut Pipe) {
+        pipe.is_gone = true;
+        pipe.waiting = Queue::default();
+        pipe.waiting_bytes = 0;
+        self.is_gone.store(true, Ordering::Release);
+        self.is_closed.store(true, Ordering::Release);
+        self.news.notify_waiters();
     }
 
     fn push_out(self: &Arc<Self>, pipe: &mut Pipe) {
+        if pipe.has_writer || pipe.is_gone {
+            return;
+        }
         match pipe.outlet.flush() {
             Flush::Done => {}
-            Flush::Gone => {
-                pipe.is_gone = true;
-                pipe.waiting = Queue::default();
-                self.is_closed.store(true, Ordering::Release);
-                self.news.notify_waiters();
-            }
+            Flush::Gone => self.lose(pipe),
             Flush::Blocked => {
                 pipe.has_writer = true;
                 let writable = pipe.outlet.writable();
@@ -394,56 +434,66 @@ impl Outbox {
         loop {
             if tokio::time::timeout(WRITE_PATIENCE, writable).await.is_err() {
                 self.close(Refusal::SlowReader);
-                lock(&self.pipe).is_gone = true;
+                self.lose(&mut lock(&self.pipe));
                 return;
             }
             {
                 let mut pipe = lock(&self.pipe);
                 match pipe.outlet.flush() {
                     Flush::Blocked => {
-                        self.held.store(pipe.outlet.held_bytes(), Ordering::Relaxed);
+                        self.hold(&pipe);
                         writable = pipe.outlet.writable();
                         continue;
                     }
-                    Flush::Gone => {
-                        pipe.is_gone = true;
-                        self.is_closed.store(true, Ordering::Release);
-                    }
+                    Flush::Gone => self.lose(&mut pipe),
                     Flush::Done => {}
                 }
                 pipe.has_writer = false;
             }
-            self.news.notify_waiters();
             self.flush();
             return;
         }
     }
 
-    /// Tells who waits for this client to catch up, once it has.
-    fn wake_owner(&self) {
-        if self.pressure() <= OUTBOX_BYTES_MAX / 2 && self.is_stalled.swap(false, Ordering::AcqRel)
-        {
-            self.news.notify_waiters();
-            if let Some((shard, session)) = self.owner.get()
-                && let Some(shard) = shard.upgrade()
-            {
-                shard.resume(*session);
-            }
+    /// Tells the engine that this client caught up, once it has; says whether there is more to
+    /// flush. That may fill this outbox again and flush it: whoever does so finds `is_resuming`
+    /// and leaves the rest to this loop, so that a long backlog needs no deep stack.
+    fn wake_owner(&self) -> bool {
+        let is_low = self.pressure() <= OUTBOX_BYTES_MAX / 2;
+        if !is_low || self.is_closed() || !self.is_stalled.load(Ordering::SeqCst) {
+            return false;
         }
+        if self.is_resuming.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        self.is_stalled.store(false, Ordering::SeqCst);
+        if let Some((shard, session)) = self.owner.get()
+            && let Some(shard) = shard.upgrade()
+        {
+            shard.resume(*session);
+        }
+        self.is_resuming.store(false, Ordering::SeqCst);
+        true
     }
 
     /// Notes that the engine holds deliveries back. Called with the shard's lock held.
     pub(crate) fn stall(&self) {
-        self.is_stalled.store(true, Ordering::Release);
+        self.is_stalled.store(true, Ordering::SeqCst);
     }
 
     /// The numbers of the next deliveries whose bodies are to be read from disk.
     pub(crate) fn wanted(&self, most: usize, seqs: &mut Vec<u64>) {
         seqs.clear();
         let pipe = lock(&self.pipe);
-        let Some(Item::Run(_, Source::Disk, count)) = pipe.waiting.items.front() else { return };
+        // Consecutive runs are read together, however small each of them is.
+        let is_cold = |item: &&Item| matches!(item, Item::Run(_, Source::Disk, _));
+        let counts = pipe.waiting.items.iter().take_while(is_cold).map(|item| match item {
+            Item::Run(_, _, count) => *count,
+            _ => 0,
+        });
+        let count = counts.sum::<usize>().min(most);
         let mut bytes = 0;
-        for placed in pipe.waiting.deliveries.iter().take((*count).min(most)) {
+        for placed in pipe.waiting.deliveries.iter().take(count) {
             bytes += placed.delivery.size as usize;
             if bytes > OUTBOX_BYTES_MAX && !seqs.is_empty() {
                 break;
@@ -460,14 +510,22 @@ impl Outbox {
         let more = !pipe.waiting.items.is_empty();
         let again = more && pipe.outlet.held_bytes() <= OUTBOX_BYTES_MAX && !pipe.is_gone;
         pipe.has_reader = again;
-        if !pipe.has_writer && !pipe.is_gone {
-            self.push_out(&mut pipe);
-        }
-        self.held.store(pipe.outlet.held_bytes() + pipe.waiting.bytes.len(), Ordering::Relaxed);
+        self.push_out(&mut pipe);
+        self.hold(&pipe);
         drop(pipe);
-        self.news.notify_waiters();
         self.flush();
         again
+    }
+
+    /// Nothing is read any more: sends what needs no reading, such as the reason why.
+    pub(crate) fn abandon(self: &Arc<Self>) {
+        let mut pipe = lock(&self.pipe);
+        pipe.has_reader = false;
+        pipe.abandon();
+        self.push_out(&mut pipe);
+        self.hold(&pipe);
+        drop(pipe);
+        self.flush();
     }
 }
 
@@ -503,37 +561,74 @@ impl Pipe {
                     self.outlet.cancelled(tag, cause);
                 }
                 Item::Run(tag, source, count) => {
-                    self.waiting.deliveries.extend(self.queue.deliveries.drain(..count));
+                    for placed in self.queue.deliveries.drain(..count) {
+                        self.waiting_bytes += placed.bytes();
+                        self.waiting.deliveries.push_back(placed);
+                    }
                     self.waiting.items.push_back(Item::Run(tag, source, count));
                 }
-                Item::Cancelled(..) => self.waiting.items.push_back(item),
-                Item::Refused(refusal) => self.outlet.refused(refusal),
+                Item::Refused(refusal) if self.waiting.items.is_empty() => {
+                    self.outlet.refused(refusal);
+                }
+                Item::Cancelled(..) | Item::Refused(_) => self.waiting.items.push_back(item),
             }
         }
         self.queue.bytes.clear();
     }
 
-    fn supply(&mut self, shard: u16, bodies: &Batch, count: usize) {
-        let Some(Item::Run(tag, Source::Disk, left)) = self.waiting.items.front_mut() else {
-            return;
-        };
-        let tag = *tag;
-        *left -= count.min(*left);
-        let is_done = *left == 0;
-        for placed in self.waiting.deliveries.drain(..count) {
-            if let Some(at) = crate::body::find(bodies, shard, placed.delivery.seq) {
-                hand(&mut *self.outlet, shard, tag, &placed, bodies.body(at));
+    /// Sends the next `count` deliveries, whose bodies were on disk.
+    fn supply(&mut self, shard: u16, bodies: &Batch, mut count: usize) {
+        while count > 0
+            && let Some(Item::Run(tag, Source::Disk, left)) = self.waiting.items.front_mut()
+        {
+            let tag = *tag;
+            let part = count.min(*left);
+            *left -= part;
+            let is_done = *left == 0;
+            count -= part;
+            for placed in self.waiting.deliveries.drain(..part) {
+                self.waiting_bytes -= placed.bytes();
+                if let Some(at) = crate::body::find(bodies, shard, placed.delivery.seq) {
+                    hand(&mut *self.outlet, shard, tag, &placed, bodies.body(at));
+                }
+            }
+            if is_done {
+                self.waiting.items.pop_front();
             }
         }
-        if !is_done {
-            return;
+        self.go_on(shard);
+    }
+
+    /// Sends what waited behind a body, up to the next one that is on disk.
+    fn go_on(&mut self, shard: u16) {
+        while let Some(item) = self.waiting.items.front() {
+            match item {
+                Item::Run(_, Source::Disk, _) => return,
+                Item::Run(tag, Source::Memory(batch), count) => {
+                    for placed in self.waiting.deliveries.drain(..*count) {
+                        self.waiting_bytes -= placed.bytes();
+                        hand(&mut *self.outlet, shard, *tag, &placed, batch.body(placed.at()));
+                    }
+                }
+                Item::Cancelled(tag, cause) => self.outlet.cancelled(*tag, *cause),
+                Item::Refused(refusal) => self.outlet.refused(*refusal),
+                Item::Bytes(_) => {}
+            }
+            self.waiting.items.pop_front();
         }
-        self.waiting.items.pop_front();
-        // Everything up to the next body that is on disk can go.
-        let mut rest = std::mem::take(&mut self.waiting);
-        std::mem::swap(&mut self.queue, &mut rest);
-        self.encode(shard);
-        self.queue = rest;
+    }
+
+    /// Gives up the bodies that wait: their deliveries stay open, and go back with the session.
+    fn abandon(&mut self) {
+        self.waiting.deliveries.clear();
+        self.waiting_bytes = 0;
+        for item in self.waiting.items.drain(..) {
+            match item {
+                Item::Cancelled(tag, cause) => self.outlet.cancelled(tag, cause),
+                Item::Refused(refusal) => self.outlet.refused(refusal),
+                Item::Run(..) | Item::Bytes(_) => {}
+            }
+        }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use crate::codec;
 use crate::confirm::Level;
+use crate::deferral::Deferred;
 use crate::envelope;
 use crate::limits::TRANSIENT_BYTES_MAX;
 use crate::outbox::Outbox;
 use crate::outlet::LiveMessage;
 use crate::router::LiveTargets;
 use crate::session::{Known, Session};
-use crate::shard::{Deferred, Shard, State, Touched, touch};
+use crate::shard::{Shard, State, Touched, touch};
 use crate::stats::Stats;
 use courant_engine::{MessageId, Properties, Refusal};
 use courant_storage::{OpenBatch, Ticket, Urgency};
@@ -197,11 +198,11 @@ impl Session {
     fn place(&mut self, state: &mut State, open: OpenBatch, desk: &mut Desk) {
         let copies = desk.placements.iter().map(Deferred::copies).sum();
         state.transient.keep(self.shard.number, open.seal(), copies);
-        if self.last_ticket > state.applied {
-            let after = state.deferred.entry(self.last_ticket).or_default();
-            after.append(&mut desk.placements);
-        } else {
-            for message in desk.placements.drain(..) {
+        for message in desk.placements.drain(..) {
+            let after = state.deferrals.turn_of(&message, self.last_ticket);
+            if after > state.applied {
+                state.deferrals.push(after, message);
+            } else {
                 state.place(&message);
             }
         }
@@ -344,6 +345,7 @@ fn admit_one(
             out.extend_from_slice(body[1]);
         });
         level = message.level;
+        state.engine.note_in_flight(&route.durable);
     }
     if is_placed {
         transient.get_or_insert_with(OpenBatch::new).push(meta, &[], &body);

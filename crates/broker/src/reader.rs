@@ -25,6 +25,15 @@ pub(crate) struct Reader {
     changed: Condvar,
 }
 
+/// Held by whoever uses a broker. When the last one goes, the reader ends and closes the log.
+pub(crate) struct Keeper(pub(crate) Arc<Reader>);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 impl Reader {
     /// Starts the thread.
     pub(crate) fn start(
@@ -38,31 +47,33 @@ impl Reader {
         Ok((reader, thread))
     }
 
-    /// Puts a session on the list. The caller sees to it that it is there once.
-    pub(crate) fn want(&self, outbox: &Arc<Outbox>) {
+    /// Puts a session on the list; `false` if nothing is read any more. The caller sees to it
+    /// that it is there once.
+    pub(crate) fn want(&self, outbox: &Arc<Outbox>) -> bool {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         if !list.is_closed {
             list.outboxes.push_back(Arc::clone(outbox));
             self.changed.notify_one();
         }
+        !list.is_closed
     }
 
     /// Ends the thread.
     pub(crate) fn close(&self) {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         list.is_closed = true;
-        list.outboxes.clear();
         self.changed.notify_all();
     }
 
-    fn next(&self) -> Option<Arc<Outbox>> {
+    /// The next session, and whether its bodies are still read.
+    fn next(&self) -> Option<(Arc<Outbox>, bool)> {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
+            if let Some(outbox) = list.outboxes.pop_front() {
+                return Some((outbox, !list.is_closed));
+            }
             if list.is_closed {
                 return None;
-            }
-            if let Some(outbox) = list.outboxes.pop_front() {
-                return Some(outbox);
             }
             list = self.changed.wait(list).unwrap_or_else(PoisonError::into_inner);
         }
@@ -70,13 +81,19 @@ impl Reader {
 
     fn run(&self, store: &dyn Store, shard: u16) {
         let mut seqs = Vec::new();
-        while let Some(outbox) = self.next() {
+        while let Some((outbox, is_read)) = self.next() {
+            if !is_read {
+                outbox.abandon();
+                continue;
+            }
             outbox.wanted(RUN_MAX, &mut seqs);
             let bodies = read(store, shard, &seqs);
-            if outbox.supply(&bodies, seqs.len()) {
-                self.want(&outbox);
+            if outbox.supply(&bodies, seqs.len()) && !self.want(&outbox) {
+                outbox.abandon();
             }
         }
+        // Here and not on the log's own thread, which could not wait for itself.
+        let _ = store.close();
     }
 }
 

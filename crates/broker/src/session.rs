@@ -4,13 +4,14 @@
 //! (subscriptions, open deliveries, queues of its own) is given back when it is closed or dropped.
 
 use crate::body::find;
+use crate::codec;
 use crate::confirm::Level;
 use crate::envelope;
 use crate::limits::ROUTES_MAX;
 use crate::outbox::Outbox;
 use crate::outlet::{LiveFormat, Tag};
 use crate::publish::{Desk, DestinationId};
-use crate::reader;
+use crate::reader::{self, Keeper};
 use crate::router::{LiveTarget, LiveTargets};
 use crate::shard::{Shard, Touched, flush};
 use courant_engine::engine::Publish;
@@ -101,6 +102,7 @@ impl Claimed {
 /// One connection's hold on the broker.
 pub struct Session {
     pub(crate) shard: Arc<Shard>,
+    _keeper: Arc<Keeper>,
     pub(crate) id: SessionId,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) known: Vec<Known>,
@@ -121,7 +123,7 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     pub(crate) fn new(
-        shard: Arc<Shard>,
+        (shard, keeper): (Arc<Shard>, Arc<Keeper>),
         id: SessionId,
         outbox: Arc<Outbox>,
         in_flight_bytes_max: usize,
@@ -129,6 +131,7 @@ impl Session {
         outbox.belongs_to(Arc::downgrade(&shard), id);
         Self {
             shard,
+            _keeper: keeper,
             id,
             outbox,
             known: Vec::new(),
@@ -199,25 +202,14 @@ impl Session {
         known.live_version = u64::MAX;
     }
 
-    /// Changes the topology and waits until that is committed.
+    /// Changes the topology and waits until that is committed. While the log is full it waits
+    /// for room.
     pub async fn change(&mut self, request: Topology<'_>) -> Result<(), Refusal> {
-        let ticket = {
-            let shard = Arc::clone(&self.shard);
-            let mut guard = shard.lock();
-            let state = &mut *guard;
-            let admission = state.engine.admit_topology(self.id, request, &mut state.effects)?;
-            let ticket = match admission {
-                Admission::Log(record) => Some(shard.log(state, &record)?),
-                Admission::Pending => Some(shard.append(Urgency::Now, &mut |_| {})?),
-                Admission::Done => None,
-            };
-            let version = state.engine.routing_version();
-            shard.routing.store(version, std::sync::atomic::Ordering::Release);
-            shard.hand_out(state, &mut self.touched);
-            if let Some(ticket) = ticket {
-                state.wait(ticket, &self.outbox);
+        let ticket = loop {
+            match self.begin_change(request) {
+                Err(Refusal::TooManyInFlight) => self.room().await,
+                begun => break begun?,
             }
-            ticket
         };
         flush(&self.touched);
         self.touched.clear();
@@ -225,6 +217,32 @@ impl Session {
             Some(ticket) => self.outbox.committed(ticket).await,
             None => Ok(()),
         }
+    }
+
+    /// Admits a change and writes its record, or neither. Gives the ticket to wait for.
+    fn begin_change(&mut self, request: Topology<'_>) -> Result<Option<Ticket>, Refusal> {
+        let shard = Arc::clone(&self.shard);
+        let mut guard = shard.lock();
+        let state = &mut *guard;
+        let mut has_to_wait = Ok(false);
+        let ticket = shard.append(Urgency::Now, &mut |open| {
+            let (engine, effects) = (&mut state.engine, &mut state.effects);
+            has_to_wait = engine.admit_topology(self.id, request, effects).map(|admission| {
+                if let Admission::Log(record) = &admission {
+                    let meta = shard.meta(codec::kind(record), engine.number());
+                    open.push_with(meta, |out| codec::encode(record, out), |_| {});
+                }
+                !matches!(admission, Admission::Done)
+            });
+        })?;
+        let has_to_wait = has_to_wait?;
+        let version = state.engine.routing_version();
+        shard.routing.store(version, std::sync::atomic::Ordering::Release);
+        shard.hand_out(state, &mut self.touched);
+        if has_to_wait {
+            state.wait(ticket, &self.outbox);
+        }
+        Ok(has_to_wait.then_some(ticket))
     }
 
     /// Makes a queue, or sees that it exists like this.

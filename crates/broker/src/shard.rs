@@ -12,18 +12,19 @@ use crate::body::{Placed, Source, find};
 use crate::clock::Clock;
 use crate::codec::{self, Scratch};
 use crate::confirm::Level;
+use crate::deferral::{Deferrals, Deferred};
 use crate::outbox::Outbox;
 use crate::outlet::Tag;
 use crate::router::Router;
 use crate::stats::Stats;
 use crate::transient::Transient;
 use courant_engine::limits::SEQ_BLOCK;
-use courant_engine::{Effects, Engine, QueueId, Record, Refusal, SessionId, SubscriptionId};
+use courant_engine::{Delivery, Effects, Engine, Record, Refusal, SessionId, SubscriptionId};
 use courant_storage::kind::CALLERS_FIRST;
 use courant_storage::{
     AppendError, Batch, FrameMeta, LaneId, OpenBatch, Seq, Store, Ticket, Urgency,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -34,30 +35,12 @@ const APPLY_STEP: usize = 1024;
 /// Outboxes that got something and are to be flushed once no lock is held.
 pub(crate) type Touched = Vec<Arc<Outbox>>;
 
-/// A transient message that waits until its publisher's durable ones before it are committed.
-#[derive(Debug)]
-pub(crate) struct Deferred {
-    pub(crate) seq: u64,
-    pub(crate) size: u32,
-    pub(crate) transient: Arc<[QueueId]>,
-    /// Durable queues that get it all the same, as they stand in a record.
-    pub(crate) durable: Option<Arc<[u8]>>,
-}
-
-impl Deferred {
-    /// How many queues it is to reach.
-    pub(crate) fn copies(&self) -> u64 {
-        let durable = self.durable.as_ref().map_or(0, |targets| targets.len() / 4);
-        (self.transient.len() + durable) as u64
-    }
-}
-
 /// What is behind the lock.
 pub(crate) struct State {
     pub(crate) engine: Engine,
     pub(crate) effects: Effects,
     pub(crate) transient: Transient,
-    pub(crate) deferred: BTreeMap<Ticket, Vec<Deferred>>,
+    pub(crate) deferrals: Deferrals,
     /// Up to here records are applied.
     pub(crate) applied: Ticket,
     /// Who waits for which ticket, in order.
@@ -95,7 +78,7 @@ impl Shard {
             engine,
             effects: Effects::default(),
             transient: Transient::default(),
-            deferred: BTreeMap::new(),
+            deferrals: Deferrals::default(),
             applied: Ticket::default(),
             waiting: VecDeque::new(),
             waiting_written: VecDeque::new(),
@@ -149,12 +132,18 @@ impl Shard {
         })
     }
 
-    /// Writes the record that begins an opening, as the first of its block of numbers.
-    pub(crate) fn begin_term(&self, opening: &Record<'_>) -> Result<Ticket, Refusal> {
-        let Record::Opened { term, block } = *opening else { return Err(Refusal::Closing) };
+    /// The number of the record that begins an opening: the first of its block.
+    pub(crate) fn first_seq(opening: &Record<'_>) -> u64 {
+        let Record::Opened { block, .. } = *opening else { return 0 };
+        block * SEQ_BLOCK
+    }
+
+    /// Writes the record that begins an opening.
+    pub(crate) fn begin_term(&self, opening: &Record<'_>, seq: u64) -> Result<Ticket, Refusal> {
+        let Record::Opened { term, .. } = *opening else { return Err(Refusal::Closing) };
         self.term.store(term, Ordering::Relaxed);
         self.append(Urgency::Now, &mut |open| {
-            let meta = self.meta(codec::kind(opening), block * SEQ_BLOCK);
+            let meta = self.meta(codec::kind(opening), seq);
             open.push_with(meta, |out| codec::encode(opening, out), |_| {});
         })
     }
@@ -199,6 +188,9 @@ impl Shard {
                     is_done = true;
                     break;
                 };
+                while let Some(message) = state.deferrals.pop_before(frame.seq.0) {
+                    state.place(&message);
+                }
                 let size = frame.body_len;
                 let (kind, seq) = ((frame.kind, frame.version), (frame.seq.0, size));
                 match codec::decode(kind, seq, frame.head, &mut state.scratch) {
@@ -236,12 +228,8 @@ impl Shard {
         let mut guard = self.lock();
         let state = &mut *guard;
         state.applied = up_to;
-        while let Some(entry) = state.deferred.first_entry()
-            && *entry.key() <= up_to
-        {
-            for deferred in entry.remove() {
-                state.place(&deferred);
-            }
+        for message in state.deferrals.take_reached(up_to) {
+            state.place(&message);
         }
         while let Some((ticket, _)) = state.waiting.front()
             && *ticket <= up_to
@@ -302,8 +290,10 @@ impl Shard {
             let state = &mut *guard;
             let now_ms = self.clock.now_ms();
             while state.engine.expire(now_ms, &mut state.effects) {}
-            if let Some(record) = state.engine.reservation() {
-                let _ = self.log(state, &record);
+            if let Some(record) = state.engine.reservation()
+                && self.log(state, &record).is_err()
+            {
+                state.engine.forget_reservation();
             }
             self.hand_out(state, &mut touched);
         }
@@ -316,7 +306,9 @@ impl Shard {
         let waiting: Vec<_> = {
             let mut state = self.lock();
             state.waiting_written.clear();
-            state.waiting.drain(..).map(|(_, outbox)| outbox).collect()
+            let waiting: Vec<_> = state.waiting.drain(..).map(|(_, outbox)| outbox).collect();
+            state.stall(&waiting);
+            waiting
         };
         for outbox in &waiting {
             outbox.close(Refusal::LogPoisoned);
@@ -327,7 +319,12 @@ impl Shard {
 
     /// Ends every session.
     pub(crate) fn close_sessions(&self, refusal: Refusal) {
-        let all: Vec<_> = self.lock().outboxes.iter().flatten().cloned().collect();
+        let all: Vec<_> = {
+            let mut state = self.lock();
+            let all: Vec<_> = state.outboxes.iter().flatten().cloned().collect();
+            state.stall(&all);
+            all
+        };
         for outbox in &all {
             outbox.close(refusal);
         }
@@ -345,6 +342,13 @@ impl State {
         self.outboxes[index] = Some(outbox);
     }
 
+    /// Sees to it that nothing more is handed over to sessions that end.
+    fn stall(&mut self, outboxes: &[Arc<Outbox>]) {
+        for session in outboxes.iter().filter_map(|outbox| outbox.session()) {
+            self.engine.set_stalled(session, true);
+        }
+    }
+
     pub(crate) fn leave(&mut self, session: SessionId) {
         if let Some(outbox) = self.outboxes.get_mut(session.0.index as usize) {
             *outbox = None;
@@ -360,8 +364,12 @@ impl State {
         self.tags[index] = tag;
     }
 
-    /// Notes that an outbox waits for a ticket.
+    /// Notes that an outbox waits for a ticket, which may be committed already.
     pub(crate) fn wait(&mut self, ticket: Ticket, outbox: &Arc<Outbox>) {
+        if ticket <= self.applied {
+            outbox.note(ticket, Level::Committed);
+            return;
+        }
         if !self
             .waiting
             .back()
@@ -413,13 +421,17 @@ impl State {
                     }
                     Source::Memory(batch)
                 } else {
-                    placed.push(Placed { delivery: *first, at: None });
-                    left = &left[1..];
+                    while let Some((delivery, rest)) = left.split_first()
+                        && (placed.is_empty() || is_cold(shard, delivery))
+                    {
+                        placed.push(Placed { delivery: *delivery, at: None });
+                        left = rest;
+                    }
                     Source::Disk
                 };
                 outbox.deliver(tag, source, placed);
             }
-            if outbox.is_congested() {
+            if outbox.is_congested() || outbox.is_closed() {
                 self.engine.set_stalled(SessionId(run.session), true);
                 outbox.stall();
             }
@@ -440,6 +452,11 @@ impl State {
         }
         effects.clear();
     }
+}
+
+/// Whether a body is in the log's files only.
+fn is_cold(shard: &Shard, delivery: &Delivery) -> bool {
+    delivery.durable && shard.store.cached(shard.lane(), Seq(delivery.seq)).is_none()
 }
 
 /// The batch in memory that holds a durable message.

@@ -5,6 +5,9 @@ use courant_storage::{Batch, LaneId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Fewer places than this are not worth looking at.
+const UNNEEDED_MAX: usize = 256;
+
 #[derive(Debug)]
 struct Kept {
     first: u64,
@@ -19,6 +22,8 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(crate) struct Transient {
     kept: VecDeque<Kept>,
+    /// Of `kept`, so many that nobody needs any more.
+    unneeded: usize,
     bytes: usize,
 }
 
@@ -57,14 +62,47 @@ impl Transient {
             && let Some(batch) = kept.batch.take()
         {
             self.bytes -= batch.len_bytes();
+            self.unneeded += 1;
         }
-        while self.kept.front().is_some_and(|kept| kept.batch.is_none()) {
-            self.kept.pop_front();
+        while self.kept.pop_front_if(|kept| kept.batch.is_none()).is_some() {
+            self.unneeded -= 1;
+        }
+        // One that nobody consumes does not keep the places of all behind it.
+        if self.unneeded > UNNEEDED_MAX && self.unneeded > self.kept.len() / 2 {
+            self.kept.retain(|kept| kept.batch.is_some());
+            self.unneeded = 0;
         }
     }
 
     /// Bytes kept.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use courant_storage::{FrameMeta, OpenBatch, Seq};
+
+    #[test]
+    fn one_that_stays_does_not_keep_the_places_of_others() {
+        let mut transient = Transient::default();
+        for seq in 0..10_000 {
+            let (kind, version, lane) = (0x10, 1, LaneId(0));
+            let mut open = OpenBatch::new();
+            let meta = FrameMeta { kind, version, critical: true, lane, seq: Seq(seq), term: 1 };
+            open.push(meta, &[], &[b"body"]);
+            transient.keep(0, open.seal(), 1);
+            if seq % 1_000 > 0 {
+                transient.free(seq);
+            }
+            assert!(transient.kept.len() < 3 * UNNEEDED_MAX, "{} places", transient.kept.len());
+        }
+        for seq in 0..10_000 {
+            assert_eq!(transient.find(seq).is_some(), seq % 1_000 == 0);
+            transient.free(seq);
+        }
+        assert_eq!((transient.kept.len(), transient.bytes(), transient.unneeded), (0, 0, 0));
     }
 }

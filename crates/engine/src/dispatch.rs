@@ -9,7 +9,7 @@ use crate::effect::{Delivery, DeliveryRun, Effects};
 use crate::engine::Engine;
 use crate::floor::Floor;
 use crate::ledger::Ledger;
-use crate::limits::{STEP_MESSAGES_MAX, TURN_MESSAGES_MAX};
+use crate::limits::{STEP_BYTES_MAX, STEP_MESSAGES_MAX, TURN_MESSAGES_MAX};
 use crate::name::QueueId;
 use crate::queue::leases::Leases;
 use crate::queue::{FloorQueue, LedgerQueue, Taken};
@@ -19,22 +19,39 @@ use crate::subscription::{Settling, Subscription, SubscriptionId};
 use std::collections::BTreeSet;
 
 impl Engine {
-    /// Hands over what is ready, at most [`STEP_MESSAGES_MAX`] messages. Says whether there is
-    /// more to do.
+    /// Hands over what is ready, at most [`STEP_MESSAGES_MAX`] messages and no more once
+    /// [`STEP_BYTES_MAX`] bytes are handed over. Says whether there is more to do.
     pub fn dispatch(&mut self, now_ms: u64, effects: &mut Effects) -> bool {
         let Self { ledger, floor } = self;
-        let mut left = STEP_MESSAGES_MAX;
-        while left > 0 {
+        let mut left = Budget { messages: STEP_MESSAGES_MAX, bytes: STEP_BYTES_MAX };
+        while !left.is_spent() {
             let Some(id) = floor.dirty.pop_front() else { return false };
-            let given = serve(ledger, floor, id, now_ms, left, effects);
-            left = left.saturating_sub(given);
+            serve(ledger, floor, id, now_ms, &mut left, effects);
         }
         !floor.dirty.is_empty()
     }
 }
 
+/// What a step may still hand over.
+struct Budget {
+    messages: usize,
+    bytes: u64,
+}
+
+impl Budget {
+    fn is_spent(&self) -> bool {
+        self.messages == 0 || self.bytes == 0
+    }
+
+    fn spend(&mut self, bytes: u32) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(u64::from(bytes));
+    }
+}
+
 /// The parts of the floor that a turn needs beside its queue.
 struct Hands<'a> {
+    left: &'a mut Budget,
     sessions: &'a Slab<Session>,
     subscriptions: &'a mut Slab<Subscription>,
     leases: &'a mut Leases,
@@ -43,58 +60,55 @@ struct Hands<'a> {
     now_ms: u64,
 }
 
-/// Hands over up to `most` messages of one queue.
+/// Hands over messages of one queue.
 fn serve(
     ledger: &Ledger,
     floor: &mut Floor,
     id: QueueId,
     now_ms: u64,
-    most: usize,
+    left: &mut Budget,
     effects: &mut Effects,
-) -> usize {
+) {
     let Floor { queues, sessions, subscriptions, leases, alarms, with_settles, dirty, .. } = floor;
-    let mut hands = Hands { sessions, subscriptions, leases, alarms, with_settles, now_ms };
-    let Some(queue) = queues.get_mut(&id) else { return 0 };
+    let mut hands = Hands { left, sessions, subscriptions, leases, alarms, with_settles, now_ms };
+    let Some(queue) = queues.get_mut(&id) else { return };
     queue.is_dirty = false;
     let ledger_queue = ledger.queues.get(&id);
-    let mut given = 0;
-    while given < most {
+    while !hands.left.is_spent() {
         let Some(subscription) = queue.turns.pop_front() else { break };
-        let turn = TURN_MESSAGES_MAX.min(u32::try_from(most - given).unwrap_or(u32::MAX));
-        let (got, is_empty) = hands.give_turn(queue, ledger_queue, subscription, turn, effects);
-        given += got as usize;
-        if is_empty {
+        if hands.give_turn(queue, ledger_queue, subscription, effects) {
             break;
         }
     }
-    if given >= most {
+    if hands.left.is_spent() {
         Floor::mark(dirty, queue);
     }
-    given
 }
 
 impl Hands<'_> {
-    /// Gives one subscription its turn. Says how many messages it got, and whether the queue has
-    /// none left.
+    /// Gives one subscription its turn. Says whether the queue has no message left.
     fn give_turn(
         &mut self,
         queue: &mut FloorQueue,
         ledger: Option<&LedgerQueue>,
         id: SubscriptionId,
-        turn: u32,
         effects: &mut Effects,
-    ) -> (u32, bool) {
-        let Some(subscription) = self.subscriptions.get_mut(id.0) else { return (0, false) };
+    ) -> bool {
+        let Some(subscription) = self.subscriptions.get_mut(id.0) else { return false };
         let session = self.sessions.get(subscription.session);
         if session.is_none_or(|session| session.is_stalled) || self.leases.is_full() {
             subscription.has_turn = false;
-            return (0, false);
+            return false;
         }
         let start = u32::try_from(effects.deliveries.len()).unwrap_or(u32::MAX);
         let mut got = 0;
         let mut is_empty = false;
         let deadline_ms = self.now_ms.saturating_add(subscription.visibility_ms);
-        while got < turn && subscription.has_credit() && !self.leases.is_full() {
+        while got < TURN_MESSAGES_MAX
+            && !self.left.is_spent()
+            && subscription.has_credit()
+            && !self.leases.is_full()
+        {
             let Some(taken) = queue.take(ledger) else {
                 is_empty = true;
                 break;
@@ -114,6 +128,7 @@ impl Hands<'_> {
                 attempt: taken.attempts.saturating_add(1),
                 durable: taken.durable,
             });
+            self.left.spend(taken.size);
             got += 1;
         }
         if got > 0 && subscription.settling == Settling::Manual {
@@ -131,7 +146,7 @@ impl Hands<'_> {
             let (session, queue, end) = (subscription.session, queue.id, start + got);
             extend_runs(effects, DeliveryRun { session, subscription: id, queue, start, end });
         }
-        (got, is_empty)
+        is_empty
     }
 }
 

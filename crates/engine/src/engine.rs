@@ -79,6 +79,11 @@ impl Engine {
         Some(Record::BlockReserved { block: wanted })
     }
 
+    /// The record of [`Self::reservation`] was not written: it is to be given again.
+    pub fn forget_reservation(&mut self) {
+        self.floor.pending.block = 0;
+    }
+
     /// A version that changes whenever a route may have changed.
     pub fn routing_version(&self) -> u64 {
         self.floor.routing
@@ -234,7 +239,9 @@ impl Engine {
             }
             Record::Opened { term, block } => {
                 self.floor.leases.begin_term(term);
-                self.floor.next_seq = self.floor.next_seq.max(first_of(block));
+                // The first number of the block is this record's own.
+                let next = first_of(block).saturating_add(1);
+                self.floor.next_seq = self.floor.next_seq.max(next);
             }
             Record::BlockReserved { .. } | Record::Returned { .. } => {}
             _ => self.follow_topology(record, changed > 0, effects),

@@ -1,0 +1,61 @@
+//! Switches for tests, behind the feature `testing`: seeded defects, small logs, and the hash of a
+//! replay. The server never has them.
+
+use crate::error::OpenError;
+use crate::recovery;
+use courant_engine::limits::SEQ_BLOCK;
+use courant_engine::{Engine, Record};
+use courant_storage::{Disk, LaneId, Wal, WalOptions};
+use std::sync::Arc;
+
+/// Known wrong behaviour, to show that the tests catch it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Defect {
+    /// One of the log's.
+    Log(courant_storage::Defect),
+    /// An opening goes on in the block of numbers of the one before, behind the last number in the
+    /// log: what the one before gave to transient messages is given again.
+    ReusedBlock,
+}
+
+/// What tests may choose beside the options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Testing {
+    /// What is to be wrong.
+    pub defect: Option<Defect>,
+    /// Zeros kept written ahead of the log; `None` means what the log says.
+    pub fill_ahead_bytes: Option<u64>,
+    /// When an idle log is sealed; `None` means what the log says.
+    pub seal_delay_ms: Option<u64>,
+}
+
+impl Testing {
+    /// The options of the log with these choices.
+    pub(crate) fn choose(self, mut wal: WalOptions) -> WalOptions {
+        if let Some(Defect::Log(defect)) = self.defect {
+            wal.defect = Some(defect);
+        }
+        wal.fill_ahead_bytes = self.fill_ahead_bytes.unwrap_or(wal.fill_ahead_bytes);
+        wal.seal_delay_ms = self.seal_delay_ms.unwrap_or(wal.seal_delay_ms);
+        wal
+    }
+
+    /// The record that begins an opening and its number, as they are with the defect.
+    pub(crate) fn opening(self, engine: &mut Engine) -> Option<(Record<'static>, u64)> {
+        let Record::Opened { term, block } = engine.opening() else { return None };
+        if self.defect != Some(Defect::ReusedBlock) || block == 1 {
+            return None;
+        }
+        let block = block - 1;
+        let seq = engine.number().max(block * SEQ_BLOCK);
+        Some((Record::Opened { term, block }, seq))
+    }
+}
+
+/// The ledger's hash after a replay of what is on a disk, which is changed as by an opening.
+pub fn replayed_hash(disk: Arc<dyn Disk>) -> Result<u64, OpenError> {
+    let options = WalOptions { fill_ahead_bytes: 0, ..WalOptions::default() };
+    let (wal, _) = Wal::open(disk, options)?;
+    let (engine, _) = recovery::replay(&wal, LaneId(0))?;
+    Ok(engine.ledger().hash())
+}

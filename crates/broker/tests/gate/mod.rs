@@ -1,0 +1,116 @@
+//! A simulated disk whose syncs wait while its gate is shut: what is in flight stays so as long as a
+//! test wants.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use courant_storage::disk::{Disk, File};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+/// Lets syncs pass, or not.
+#[derive(Debug, Default)]
+pub struct Gate {
+    is_shut: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    pub fn shut(&self) {
+        *self.is_shut.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    pub fn open(&self) {
+        *self.is_shut.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut is_shut = self.is_shut.lock().unwrap_or_else(PoisonError::into_inner);
+        while *is_shut {
+            is_shut = self.changed.wait(is_shut).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A disk behind a gate.
+pub struct GatedDisk {
+    pub disk: Arc<dyn Disk>,
+    pub gate: Arc<Gate>,
+}
+
+struct GatedFile {
+    file: Arc<dyn File>,
+    gate: Arc<Gate>,
+}
+
+impl GatedDisk {
+    fn gated(&self, file: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(GatedFile { file, gate: Arc::clone(&self.gate) })
+    }
+}
+
+impl Disk for GatedDisk {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.disk.open(name).map(|file| self.gated(file))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.disk.create(name).map(|file| self.gated(file))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.disk.sync_folder()
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        self.disk.lock(name)
+    }
+
+    fn entropy(&self) -> u64 {
+        self.disk.entropy()
+    }
+}
+
+impl File for GatedFile {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(into, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.gate.pass();
+        self.file.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.gate.pass();
+        self.file.sync_all()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.file.allocate(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+}
