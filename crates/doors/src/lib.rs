@@ -1,11 +1,13 @@
 //! The doors: one folder per protocol. Each translates and nothing more.
 //!
-//! Reading order: [`native`] (the listener and its limits), then `text/`: `connection.rs` (bytes
-//! in), `command.rs` (what each command asks of the broker), `outlet.rs` (bytes out),
-//! `refusal.rs` (what can be wrong).
+//! Reading order: [`native`] (the listener and its limits), then `text/`: `talk.rs` (what the
+//! commands of a connection share), `connection.rs` (bytes in), `publish.rs` and `command.rs` (what
+//! each command asks of the broker), `message.rs` and `outlet.rs` (bytes out), `refusal.rs` (what
+//! can be wrong).
 
 mod clock;
 mod listener;
 pub mod native;
 mod text;
+
 pub use native::{Listening, NativeOptions};

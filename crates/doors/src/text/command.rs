@@ -3,11 +3,11 @@
 //! Settles of one read are one batch ([`SettleBatch`]). What may have to wait (for a commit, for a
 //! disk) is done by [`Talk::run`], which is async; everything before it is not.
 
-use super::connection::Talk;
-use super::outlet;
+use super::message;
 use super::publish::text;
 use super::refusal::{self, Refused};
 use super::subscriptions::{LiveFrames, Subscription, write_destination};
+use super::talk::Talk;
 use courant::{
     ExchangeKind, Handle, Lease, QueueOptions, Refusal, Selector, Settling, SubscribeOptions,
     Subscribed, Topology, Verdict,
@@ -404,7 +404,7 @@ impl Talk {
                     let Some(message) = claimed.message() else { continue };
                     let plain =
                         |exchange: &[u8], key: &[u8]| exchange.is_empty() && key == name.as_bytes();
-                    outlet::write_message(&mut self.replies, &prefix, &message, plain);
+                    message::write_message(&mut self.replies, &prefix, &message, plain);
                     count += 1;
                 }
                 Err(Refusal::NothingWaiting) if count > 0 => break,

@@ -11,12 +11,13 @@
 
 use super::command::{Next, SettleBatch};
 use super::outlet::TextOutlet;
-use super::publish::{LastDestination, PublishBatch};
+use super::publish::PublishBatch;
 use super::refusal::{self, Refused};
 use super::subscriptions::Subscriptions;
+use super::talk::Talk;
 use crate::clock::ahead;
 use crate::native::Door;
-use courant::{Broker, Principal, Refusal, Session, Tag};
+use courant::{Principal, Refusal};
 use courant_wire::Limits;
 use courant_wire::text::{Command, Decoded, Line, Login, Verb, decode, reply};
 use std::cell::RefCell;
@@ -40,22 +41,6 @@ const LINGER: Duration = Duration::from_secs(2);
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A connection after CONNECT.
-#[derive(Debug)]
-pub(crate) struct Talk {
-    pub(crate) broker: Broker,
-    pub(crate) session: Session,
-    pub(crate) subscriptions: Arc<Subscriptions>,
-    pub(crate) next_tag: Tag,
-    pub(crate) is_verbose: bool,
-    pub(crate) last_destination: LastDestination,
-    /// Replies of one batch.
-    pub(crate) replies: Vec<u8>,
-    /// Results of one batch of settles.
-    pub(crate) settled: Vec<Result<u32, Refusal>>,
-    ordinal: u64,
 }
 
 /// Where decoding stopped.
@@ -84,17 +69,7 @@ pub(crate) async fn serve(stream: TcpStream, door: &Arc<Door>) {
             return;
         }
     };
-    let mut talk = Talk {
-        broker: door.broker.clone(),
-        session,
-        subscriptions,
-        next_tag: 0,
-        is_verbose: true,
-        last_destination: LastDestination::default(),
-        replies: Vec::new(),
-        settled: Vec::new(),
-        ordinal: 0,
-    };
+    let mut talk = Talk::new(door.broker.clone(), session, subscriptions);
     let mut carry = Vec::new();
     let greeted = talk.greet(&mut reader, &mut carry, door.options.handshake_within).await;
     if greeted {

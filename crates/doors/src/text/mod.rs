@@ -2,9 +2,11 @@
 
 mod command;
 mod connection;
+mod message;
 mod outlet;
 mod publish;
 pub(crate) mod refusal;
 mod subscriptions;
+mod talk;
 
 pub(crate) use connection::serve;

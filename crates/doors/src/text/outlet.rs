@@ -1,11 +1,10 @@
 //! Bytes out: deliveries as MSG, and what the socket did not take yet.
 
+use super::message::write_message;
 use super::refusal;
 use super::subscriptions::{Subscription, Subscriptions};
-use courant::{Cause, Flush, Header, Lease, Message, Outlet, Properties, Refusal, Tag, Value};
-use courant_wire::text::Line;
+use courant::{Cause, Flush, Message, Outlet, Refusal, Tag};
 use courant_wire::text::reply;
-use courant_wire::{Handle, MessageId};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -94,68 +93,5 @@ impl Outlet for TextOutlet {
         Box::pin(async move {
             let _ = socket.writable().await;
         })
-    }
-}
-
-/// Writes one MSG after its prefix.
-pub(crate) fn write_message(
-    out: &mut Vec<u8>,
-    prefix: &[u8],
-    message: &Message<'_>,
-    is_plain: impl FnOnce(&[u8], &[u8]) -> bool,
-) {
-    let id = MessageId { shard: message.id.shard, seq: message.id.seq };
-    let lease = (message.lease != Lease::NONE).then_some(message.lease.0);
-    let handle = Handle { id, lease };
-    let is_plain = is_plain(message.exchange, message.key);
-    if is_plain && message.attempt <= 1 && !message.has_properties() {
-        reply::msg(out, prefix, handle, message.payload);
-        return;
-    }
-    let mut line = Line::msg(out, prefix, handle);
-    if message.attempt > 1 {
-        line = line.number("attempt", u64::from(message.attempt)).token("redelivered", b"yes");
-    }
-    if !is_plain {
-        if !message.exchange.is_empty() {
-            line = line.text("exchange", message.exchange);
-        }
-        if !message.key.is_empty() {
-            line = line.text("key", message.key);
-        }
-    }
-    let mut room = Vec::new();
-    properties(line, &message.properties(&mut room)).end_with_body(message.payload);
-}
-
-/// Writes what a publisher said beside the body.
-pub(crate) fn properties<'o>(mut line: Line<'o>, properties: &Properties<'_>) -> Line<'o> {
-    for Header { name, value } in properties.headers {
-        line = match value {
-            Value::Null => line.header(name.as_bytes(), b""),
-            Value::Bool(value) => line.header(name.as_bytes(), value.to_string().as_bytes()),
-            Value::Int(value) => line.header(name.as_bytes(), value.to_string().as_bytes()),
-            Value::Float(value) => line.header(name.as_bytes(), value.to_string().as_bytes()),
-            Value::Text(value) => line.header(name.as_bytes(), value.as_bytes()),
-            Value::Bytes(value) => line.header(name.as_bytes(), value),
-            Value::Time(value) => line.header(name.as_bytes(), value.to_string().as_bytes()),
-        };
-    }
-    let texts = [
-        ("content_type", properties.content_type.map(str::as_bytes)),
-        ("content_encoding", properties.content_encoding.map(str::as_bytes)),
-        ("correlation_id", properties.correlation_id),
-        ("reply_to", properties.reply_to.map(str::as_bytes)),
-        ("app_id", properties.app_id.map(str::as_bytes)),
-        ("user_id", properties.user_id.map(str::as_bytes)),
-    ];
-    for (name, value) in texts {
-        if let Some(value) = value {
-            line = line.text(name, value);
-        }
-    }
-    match properties.timestamp_ms {
-        Some(timestamp) => line.number("timestamp", timestamp),
-        None => line,
     }
 }

@@ -1,7 +1,7 @@
 //! PUB: consecutive ones of one read become one batch.
 
-use super::connection::Talk;
 use super::refusal::{self, Refused};
+use super::talk::Talk;
 use courant::{
     DestinationId, Header, Level, Outgoing, Properties, Published, Refusal, Room, Ticket, Value,
 };
@@ -22,12 +22,6 @@ impl PublishBatch<'_> {
     pub(crate) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
-}
-
-/// The last destination of a connection, as it stood on its line.
-#[derive(Debug, Default)]
-pub(crate) struct LastDestination {
-    word: Option<(DestinationKind, Vec<u8>, DestinationId)>,
 }
 
 /// Nothing said beside the body: the properties of most messages.
@@ -186,15 +180,6 @@ impl Talk {
         // What was remembered is the unescaped name: the next plain PUB looks its own up.
         self.last_destination.word = None;
         Ok(done)
-    }
-}
-
-impl LastDestination {
-    fn name(&self) -> String {
-        match &self.word {
-            Some((_, name, _)) => String::from_utf8_lossy(name).into_owned(),
-            None => String::new(),
-        }
     }
 }
 

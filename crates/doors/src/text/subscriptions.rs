@@ -81,7 +81,7 @@ impl LiveFormat for LiveFrames {
         if !message.key.is_empty() {
             line = line.text("key", message.key);
         }
-        super::outlet::properties(line, message.properties).end_with_body(message.payload);
+        super::message::properties(line, message.properties).end_with_body(message.payload);
     }
 }
 
