@@ -216,7 +216,7 @@ pub(super) fn deliver(
         return None;
     };
     let marked = message.attempt > 1 || message.redelivered.is_some();
-    let seen = Seen { outlet, lane, handle, marked };
+    let seen = Seen { outlet, lane, handle, attempt: message.attempt, marked };
     let stamp = stamp::read(&message.body, &message.headers);
     oracle.delivered(&seen, stamp).map(|origin| (origin, handle))
 }
