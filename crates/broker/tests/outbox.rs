@@ -218,9 +218,9 @@ async fn a_live_subscriber_that_is_slow_loses_messages_and_they_are_counted() {
     assert!(slow.line.held_bytes().1 < 2 * OUTBOX_BYTES_MAX);
     assert_eq!(quick.line.wait(640).await.len(), 640);
     slow.line.open();
-    let kept = u64::from(640u32) * 2 - stats.live_dropped - 640;
+    let kept = 640 - usize::try_from(stats.live_dropped).unwrap();
     let mut bytes = 0;
-    while bytes < kept as usize * (16 * KIB + 1) {
+    while bytes < kept * (16 * KIB + 1) {
         for event in slow.line.wait(1).await {
             let Event::Bytes(more) = event else { panic!("not a frame") };
             bytes += more.len();
@@ -284,4 +284,26 @@ async fn a_claim_reads_a_body_from_disk() {
         assert_eq!(number(claimed.message().unwrap().payload), at);
     }
     assert_eq!(client.session.inspect("q").unwrap().leased, 40);
+}
+
+/// However long the backlog is that a client reads at once, it needs no deep stack.
+#[test]
+fn a_long_backlog_needs_no_deep_stack() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(256 * KIB)
+        .enable_all()
+        .build()
+        .unwrap();
+    let work = async {
+        let broker = broker(256 << 20);
+        let mut publisher = Client::new(&broker);
+        fill(&mut publisher, 6_400, 16 * KIB).await;
+        let mut reader = Client::new(&broker);
+        let options = SubscribeOptions { settling: Settling::Auto, ..SubscribeOptions::default() };
+        reader.subscribe_with(Subscribed::Queue("q"), 1, options).await;
+        assert_in_order(&numbers(&reader.line.wait(6_400).await), 6_400);
+    };
+    // On a worker, whose stack is small.
+    runtime.block_on(async { tokio::spawn(work).await }).unwrap();
 }

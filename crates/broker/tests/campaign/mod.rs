@@ -187,7 +187,8 @@ impl Run {
             self.disk.fail_at(self.dice.below(50) + 1, fault);
         }
         handle.block_on(self.work(&broker, round))?;
-        self.end(broker)
+        self.end(broker);
+        Ok(())
     }
 
     fn open(&mut self) -> Result<Broker, String> {
@@ -198,7 +199,7 @@ impl Run {
     }
 
     /// Ends the life of a broker in one of the ways in which it may.
-    fn end(&mut self, broker: Broker) -> Result<(), String> {
+    fn end(&mut self, broker: Broker) {
         self.counts.poisoned += u64::from(broker.is_poisoned());
         let way = self.dice.below(100);
         if way < 20 {
@@ -217,7 +218,6 @@ impl Run {
         }
         // Only now: a broker that is dropped commits what it can.
         drop(broker);
-        Ok(())
     }
 }
 
