@@ -17,6 +17,8 @@ use courant_bench::{disk, engine, latency, live, queue};
 /// A batch of a thousand messages of 256 bytes, as it goes to the disk.
 const SYNC_BYTES: usize = 300_000;
 const ENGINE_MESSAGES: u64 = 4_000_000;
+/// Credit that never runs out: publishers are the narrower limit.
+const CREDIT_WIDE: u32 = 65_535;
 const RATES: [u64; 2] = [5_000, 50_000];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -27,8 +29,12 @@ enum Workload {
     Fan,
     /// Durable queue, 256 bytes, 1,000 in flight: confirm, deliver, acknowledge
     Durable,
+    /// Durable with a credit of --credit, so that acknowledgements drive the deliveries
+    DurableTight,
     /// Transient queue, 16 bytes: deliver, acknowledge
     Transient,
+    /// Transient with a credit of --credit
+    TransientTight,
     /// Transient queue, 16 bytes, settled as it is sent
     TransientAuto,
     /// Live path at 5,000 and 50,000 messages a second
@@ -65,8 +71,8 @@ struct Arguments {
     /// Bytes of one write of `live`
     #[arg(long)]
     chunk: Option<usize>,
-    /// The consumer's credit of `transient`
-    #[arg(long, default_value_t = 10_000)]
+    /// The consumer's credit of `durable-tight` and `transient-tight`
+    #[arg(long, default_value_t = 2_000)]
     credit: u32,
     /// Where data folders are made: its file system is measured too
     #[arg(long, default_value = "/tmp")]
@@ -80,8 +86,10 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let mut bench = Bench { arguments, report: Report::default() };
     for turn in 0..bench.arguments.repeat {
+        bench.remark_load(turn);
         bench.run(turn)?;
     }
+    bench.remark_load(bench.arguments.repeat);
     let mut out = std::io::stdout().lock();
     if bench.arguments.json {
         writeln!(out, "{:#}", bench.report.json())?;
@@ -100,6 +108,13 @@ impl Bench {
     fn wants(&self, workload: Workload) -> bool {
         let wanted = &self.arguments.workloads;
         wanted.contains(&workload) || wanted.contains(&Workload::All)
+    }
+
+    /// Other work on the machine spoils figures: the reader must see it.
+    fn remark_load(&mut self, turn: usize) {
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().unwrap_or_default().to_owned();
+        self.report.remark(format!("load average before turn {turn}: {load}"));
     }
 
     fn duration(&self) -> Duration {
@@ -123,13 +138,21 @@ impl Bench {
             }
         }
         if self.wants(Workload::Durable) {
-            self.durable()?;
+            self.durable("durable 256 B", CREDIT_WIDE)?;
+        }
+        if self.wants(Workload::DurableTight) {
+            let credit = self.arguments.credit;
+            self.durable(&format!("durable 256 B, credit {credit}"), credit)?;
         }
         if self.wants(Workload::Transient) {
-            self.transient(true)?;
+            self.transient("transient 16 B", true, CREDIT_WIDE)?;
+        }
+        if self.wants(Workload::TransientTight) {
+            let credit = self.arguments.credit;
+            self.transient(&format!("transient 16 B, credit {credit}"), true, credit)?;
         }
         if self.wants(Workload::TransientAuto) {
-            self.transient(false)?;
+            self.transient("transient 16 B, auto", false, CREDIT_WIDE)?;
         }
         if self.wants(Workload::Latency) {
             let server = self.server()?;
@@ -161,7 +184,7 @@ impl Bench {
         Ok(())
     }
 
-    fn durable(&mut self) -> Result<()> {
+    fn durable(&mut self, name: &str, credit: u32) -> Result<()> {
         let sync = disk::sync_seconds(&self.arguments.folder, SYNC_BYTES)?;
         let server = self.server()?;
         let options = QueueOptions {
@@ -169,11 +192,10 @@ impl Bench {
             acks: true,
             body_bytes: 256,
             in_flight: 1000,
-            credit: 2000,
+            credit,
             duration: self.duration(),
         };
         let run = queue::run(&server, &options)?;
-        let name = "durable 256 B";
         self.report.add_costs(name, &run.costs);
         let confirmed = run.confirmed_per_second.unwrap_or_default();
         self.report.add(name, ("confirmed", "msg/s", 0), confirmed);
@@ -184,18 +206,17 @@ impl Bench {
         Ok(())
     }
 
-    fn transient(&mut self, acks: bool) -> Result<()> {
+    fn transient(&mut self, name: &str, acks: bool, credit: u32) -> Result<()> {
         let server = self.server()?;
         let options = QueueOptions {
             is_durable: false,
             acks,
             body_bytes: 16,
             in_flight: 0,
-            credit: self.arguments.credit,
+            credit,
             duration: self.duration(),
         };
         let run = queue::run(&server, &options)?;
-        let name = if acks { "transient 16 B" } else { "transient 16 B, auto" };
         self.report.add_costs(name, &run.costs);
         Ok(())
     }
