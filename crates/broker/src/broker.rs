@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::shard::Shard;
 use crate::stats::StatsSnapshot;
 use crate::worker;
-use courant_engine::{Principal, QueueCounts, Refusal};
+use courant_engine::{Principal, QueueCounts, Record, Refusal};
 use courant_storage::{
     Disk, LaneId, Memory, MemoryOptions, RealDisk, Recovered, Store, Wal, WalOptions,
 };
@@ -112,11 +112,12 @@ impl Broker {
         let shard = Arc::new(Shard::new(SHARD, engine, Arc::clone(&store), clock));
         store.start(LocalLog::new(&shard))?;
         let ticket = shard.begin_term(&opening, first).map_err(|_| OpenError::Begin)?;
-        while store.committed() < ticket || shard.lock().applied < ticket {
-            if shard.is_poisoned.load(std::sync::atomic::Ordering::Acquire) {
-                return Err(OpenError::Begin);
-            }
-            std::thread::sleep(std::time::Duration::from_micros(200));
+        shard.await_applied(ticket).map_err(|_| OpenError::Begin)?;
+        if log.as_ref().is_some_and(|log| !log.clean) {
+            let cut_short = Record::CutShort { below: first };
+            let logged = shard.log(&mut shard.lock(), &cut_short);
+            let applied = logged.and_then(|ticket| shard.await_applied(ticket));
+            applied.map_err(|_| OpenError::Begin)?;
         }
         let (reader, thread) = Reader::start(store, SHARD)?;
         worker::start_ticker(&shard);

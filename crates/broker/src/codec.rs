@@ -18,6 +18,7 @@ const EXCHANGE_DECLARED: u8 = 0x23;
 const EXCHANGE_DELETED: u8 = 0x24;
 const QUEUE_DECLARED: u8 = 0x25;
 const QUEUE_DELETED: u8 = 0x26;
+const CUT_SHORT: u8 = 0x29;
 const BOUND: u8 = 0x27;
 const UNBOUND: u8 = 0x28;
 
@@ -58,6 +59,7 @@ pub(crate) fn kind(record: &Record<'_>) -> u8 {
         Record::Settled { .. } => SETTLED,
         Record::Returned { .. } => RETURNED,
         Record::Opened { .. } => OPENED,
+        Record::CutShort { .. } => CUT_SHORT,
         Record::BlockReserved { .. } => BLOCK_RESERVED,
         Record::NamespaceDeclared { .. } => NAMESPACE_DECLARED,
         Record::ExchangeDeclared { .. } => EXCHANGE_DECLARED,
@@ -103,6 +105,7 @@ pub(crate) fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&term.to_le_bytes());
             out.extend_from_slice(&block.to_le_bytes());
         }
+        Record::CutShort { below } => out.extend_from_slice(&below.to_le_bytes()),
         Record::BlockReserved { block } => out.extend_from_slice(&block.to_le_bytes()),
         Record::NamespaceDeclared { id, name } => {
             out.extend_from_slice(&id.0.to_le_bytes());
@@ -207,6 +210,7 @@ pub(crate) fn decode<'a>(
 fn decode_topology(kind: u8, mut fields: Fields<'_>) -> Result<Record<'_>, CodecError> {
     Ok(match kind {
         OPENED => Record::Opened { term: fields.u64()?, block: fields.u64()? },
+        CUT_SHORT => Record::CutShort { below: fields.u64()? },
         BLOCK_RESERVED => Record::BlockReserved { block: fields.u64()? },
         NAMESPACE_DECLARED => {
             Record::NamespaceDeclared { id: NamespaceId(fields.u32()?), name: fields.text()? }
@@ -251,6 +255,7 @@ mod tests {
             Record::Settled { queue, cause: Cause::Acked, ranges: &[(1, 4), (9, 9)] },
             Record::Returned { queue, attempts: &[(5, 2), (6, 65_535)] },
             Record::Opened { term: 4, block: 9 },
+            Record::CutShort { below: 7 },
             Record::BlockReserved { block: 10 },
             Record::NamespaceDeclared { id: namespace, name: "n" },
             Record::ExchangeDeclared {

@@ -19,7 +19,7 @@ use crate::limits::OUTBOX_BYTES_MAX;
 use crate::outlet::{Flush, Message, Outlet, Tag};
 use crate::reader::Reader;
 use crate::shard::Shard;
-use courant_engine::{Cause, MessageId, Refusal, SessionId};
+use courant_engine::{Cause, Refusal, SessionId};
 use courant_storage::{Batch, Ticket};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -634,8 +634,7 @@ impl Pipe {
 
 fn hand(outlet: &mut dyn Outlet, shard: u16, tag: Tag, placed: &Placed, body: &[u8]) {
     let delivery = &placed.delivery;
-    let id = MessageId { shard, seq: delivery.seq };
-    if let Some(message) = Message::new(id, (delivery.lease, delivery.attempt), body) {
+    if let Some(message) = Message::new(shard, delivery, body) {
         outlet.deliver(tag, &message);
     } else {
         tracing::error!(seq = delivery.seq, "a message without an envelope was skipped");

@@ -1,7 +1,7 @@
 //! What a door puts between the broker and its client.
 
 use crate::envelope;
-use courant_engine::{Cause, Header, Lease, MessageId, Properties, Refusal};
+use courant_engine::{Cause, Delivery, Header, Lease, MessageId, Properties, Refusal};
 use courant_storage::Ticket;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,6 +18,8 @@ pub struct Message<'a> {
     pub lease: Lease,
     /// 1 for the first handing-over.
     pub attempt: u16,
+    /// Whether it may have been handed over before an unclean stop, without a trace of it.
+    pub is_suspect: bool,
     /// Name of the exchange it came through; empty for the default exchange.
     pub exchange: &'a [u8],
     /// The routing key.
@@ -29,13 +31,11 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    pub(crate) fn new(
-        id: MessageId,
-        (lease, attempt): (Lease, u16),
-        body: &'a [u8],
-    ) -> Option<Self> {
+    pub(crate) fn new(shard: u16, delivery: &Delivery, body: &'a [u8]) -> Option<Self> {
+        let Delivery { seq, lease, attempt, is_suspect, .. } = *delivery;
+        let id = MessageId { shard, seq };
         let envelope::Envelope { exchange, key, properties, payload } = envelope::decode(body)?;
-        Some(Self { id, lease, attempt, exchange, key, properties, payload })
+        Some(Self { id, lease, attempt, is_suspect, exchange, key, properties, payload })
     }
 
     /// Whether the publisher said anything beside the payload.

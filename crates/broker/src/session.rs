@@ -94,8 +94,7 @@ pub struct Claimed {
 impl Claimed {
     /// The message as it is handed to a client.
     pub fn message(&self) -> Option<crate::outlet::Message<'_>> {
-        let delivery = (self.delivery.lease, self.delivery.attempt);
-        crate::outlet::Message::new(self.id, delivery, self.batch.body(self.at))
+        crate::outlet::Message::new(self.id.shard, &self.delivery, self.batch.body(self.at))
     }
 }
 
@@ -281,18 +280,12 @@ impl Session {
         if self.held.contains_key(&tag) {
             return Err(Refusal::SubscriptionExists);
         }
-        let no_topic = |refusal| match refusal {
-            Refusal::NoSuchExchange => Refusal::NoSuchTopic,
-            other => other,
-        };
         let held = match to {
             Subscribed::Queue(name) => self.subscribe_queue(name, tag, options)?,
-            Subscribed::Topic(name, key) => {
-                self.subscribe_topic((name, key), tag, options).map_err(no_topic)?
-            }
+            Subscribed::Topic(name, key) => self.subscribe_topic((name, key), tag, options)?,
             Subscribed::Durable(topic, key, name) => {
                 let queue = format!("{topic}/{name}");
-                self.inspect_exchange(topic).map_err(no_topic)?;
+                self.inspect_exchange(topic)?;
                 self.declare_queue(&queue, QueueOptions::default()).await?;
                 let (exchange, queue) = (topic, queue.as_str());
                 self.change(Topology::Bind { exchange, queue, key }).await?;
@@ -301,7 +294,7 @@ impl Session {
             Subscribed::Live(name, format) => {
                 let state = self.shard.lock();
                 let found = state.engine.exchange_of(self.id, Operation::Consume, name);
-                let exchange = found.map_err(no_topic)?;
+                let exchange = found?;
                 let outbox = Arc::clone(&self.outbox);
                 self.shard.router.add(exchange, LiveTarget { outbox, tag, format });
                 Held::Live(exchange)

@@ -148,6 +148,17 @@ impl Shard {
         })
     }
 
+    /// Waits, while nobody else uses the shard yet, until a ticket is applied.
+    pub(crate) fn await_applied(&self, ticket: Ticket) -> Result<(), Refusal> {
+        while self.lock().applied < ticket {
+            if self.is_poisoned.load(Ordering::Acquire) {
+                return Err(Refusal::LogPoisoned);
+            }
+            std::thread::sleep(std::time::Duration::from_micros(200));
+        }
+        Ok(())
+    }
+
     /// Writes one record that is no message.
     pub(crate) fn log(&self, state: &mut State, record: &Record<'_>) -> Result<Ticket, Refusal> {
         self.append(Urgency::Now, &mut |open| {

@@ -58,6 +58,8 @@ struct Hands<'a> {
     alarms: &'a mut BTreeSet<(u64, SubscriptionId)>,
     with_settles: &'a mut Vec<QueueId>,
     now_ms: u64,
+    /// Durable messages below may have been handed over before.
+    suspect_below: u64,
 }
 
 /// Hands over messages of one queue.
@@ -70,7 +72,17 @@ fn serve(
     effects: &mut Effects,
 ) {
     let Floor { queues, sessions, subscriptions, leases, alarms, with_settles, dirty, .. } = floor;
-    let mut hands = Hands { left, sessions, subscriptions, leases, alarms, with_settles, now_ms };
+    let suspect_below = ledger.suspect_below;
+    let mut hands = Hands {
+        left,
+        sessions,
+        subscriptions,
+        leases,
+        alarms,
+        with_settles,
+        now_ms,
+        suspect_below,
+    };
     let Some(queue) = queues.get_mut(&id) else { return };
     queue.is_dirty = false;
     let ledger_queue = ledger.queues.get(&id);
@@ -126,6 +138,7 @@ impl Hands<'_> {
                 lease,
                 size: taken.size,
                 attempt: taken.attempts.saturating_add(1),
+                is_suspect: taken.durable && taken.seq < self.suspect_below,
                 durable: taken.durable,
             });
             self.left.spend(taken.size);

@@ -16,6 +16,8 @@ pub struct Delivery {
     pub size: u32,
     /// 1 for the first handing-over.
     pub attempt: u16,
+    /// Whether it may have been handed over before without a trace of it.
+    pub is_suspect: bool,
     /// Whether the body lies in the log (otherwise in memory).
     pub durable: bool,
 }

@@ -243,7 +243,7 @@ impl Engine {
                 let next = first_of(block).saturating_add(1);
                 self.floor.next_seq = self.floor.next_seq.max(next);
             }
-            Record::BlockReserved { .. } | Record::Returned { .. } => {}
+            Record::CutShort { .. } | Record::BlockReserved { .. } | Record::Returned { .. } => {}
             _ => self.follow_topology(record, changed > 0, effects),
         }
     }

@@ -29,6 +29,8 @@ pub(crate) struct Namespace {
 pub struct Ledger {
     pub(crate) term: u64,
     pub(crate) block: u64,
+    /// Messages below may have been handed over without a trace of it.
+    pub(crate) suspect_below: u64,
     pub(crate) namespaces: BTreeMap<NamespaceId, Namespace>,
     pub(crate) exchanges: BTreeMap<ExchangeId, Exchange>,
     pub(crate) queues: HashMap<QueueId, LedgerQueue, FixedState>,
@@ -47,6 +49,7 @@ impl Default for Ledger {
         Self {
             term: 0,
             block: 0,
+            suspect_below: 0,
             namespaces,
             exchanges: BTreeMap::new(),
             queues: HashMap::default(),
@@ -71,6 +74,10 @@ impl Ledger {
             Record::Opened { term, block } => {
                 self.term = self.term.max(term);
                 self.block = self.block.max(block);
+                1
+            }
+            Record::CutShort { below } => {
+                self.suspect_below = self.suspect_below.max(below);
                 1
             }
             Record::BlockReserved { block } => {
@@ -209,7 +216,7 @@ impl Ledger {
     /// A number that is equal for equal ledgers, whichever way they came about.
     pub fn hash(&self) -> u64 {
         let mut hasher = FixedState::default().build_hasher();
-        (self.term, self.block, self.last_seq).hash(&mut hasher);
+        (self.term, self.block, self.suspect_below, self.last_seq).hash(&mut hasher);
         (self.next_namespace, self.next_exchange, self.next_queue).hash(&mut hasher);
         for (id, space) in &self.namespaces {
             (id, &space.name, &space.exchanges, &space.queues).hash(&mut hasher);

@@ -18,6 +18,12 @@ pub enum Record<'a> {
         /// Sequence numbers from `block << 32` belong to this opening.
         block: u64,
     },
+    /// The opening before ended without closing: messages below this number may have been handed
+    /// over without a trace of it.
+    CutShort {
+        /// The first number of the opening that found out.
+        below: u64,
+    },
     /// Another block of numbers was reserved.
     BlockReserved {
         /// Sequence numbers from `block << 32`.

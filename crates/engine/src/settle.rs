@@ -167,7 +167,8 @@ impl Engine {
         }
         let attempt = taken.attempts.saturating_add(1);
         let (seq, size, durable) = (taken.seq, taken.size, taken.durable);
-        Ok(Delivery { seq, lease, size, attempt, durable })
+        let is_suspect = durable && seq < ledger.suspect_below;
+        Ok(Delivery { seq, lease, size, attempt, is_suspect, durable })
     }
 
     /// The subscription without turns that holds what a session claimed.

@@ -70,7 +70,7 @@ impl Scene {
     }
 
     fn show_delivery(&mut self, to: &str, delivery: &Delivery) {
-        let Delivery { seq, lease, size, attempt, durable } = *delivery;
+        let Delivery { seq, lease, size, attempt, durable, .. } = *delivery;
         let mut letter = String::from("settled");
         if lease.0 != 0 {
             letter = format!("#{}", self.handles.len());

@@ -182,7 +182,12 @@ impl Talk {
     ) -> Result<(), Refused> {
         let mut buffer = Vec::new();
         let name = destination.name(&mut buffer)?;
-        let refused = |refusal| Refused::about(refusal, name);
+        let refused = |refusal| match refusal {
+            Refusal::NoSuchExchange if destination.kind == DestinationKind::Topic => {
+                Refused::about(Refusal::NoSuchTopic, name)
+            }
+            refusal => Refused::about(refusal, name),
+        };
         let given = options.token(Key::SubId);
         let chosen;
         let sub_id = if let Some(given) = given {

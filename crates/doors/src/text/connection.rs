@@ -19,7 +19,7 @@ use crate::clock::ahead;
 use crate::native::Door;
 use courant::{Principal, Refusal};
 use courant_wire::Limits;
-use courant_wire::text::{Command, Decoded, Line, Login, Verb, decode, reply};
+use courant_wire::text::{Command, Decoded, Line, Login, Verb, WireError, decode, reply};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -130,7 +130,7 @@ impl Talk {
                     let login = Login::parse(json).map_err(|error| Refused::from(&error))?;
                     (consumed, login, options.req().map(<[u8]>::to_vec))
                 }
-                Decoded::Refused { error, .. } if error.loses_framing() => {
+                Decoded::Refused { error: error @ WireError::LineTooLong { .. }, .. } => {
                     return Err(Refused::from(&error));
                 }
                 Decoded::Command { .. } | Decoded::Refused { .. } => {

@@ -16,13 +16,16 @@ pub(crate) fn write_message(
     let lease = (message.lease != Lease::NONE).then_some(message.lease.0);
     let handle = Handle { id, lease };
     let is_plain = is_plain(message.exchange, message.key);
-    if is_plain && message.attempt <= 1 && !message.has_properties() {
+    let is_first = message.attempt <= 1 && !message.is_suspect;
+    if is_plain && is_first && !message.has_properties() {
         reply::msg(out, prefix, handle, message.payload);
         return;
     }
     let mut line = Line::msg(out, prefix, handle);
     if message.attempt > 1 {
         line = line.number("attempt", u64::from(message.attempt)).token("redelivered", b"yes");
+    } else if message.is_suspect {
+        line = line.token("redelivered", b"maybe");
     }
     if !is_plain {
         if !message.exchange.is_empty() {

@@ -7,6 +7,7 @@ use courant_engine::{Cause, ExchangeId, ExchangeKind, NamespaceId, QueueId, Queu
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fact {
     Opened { term: u64, block: u64 },
+    CutShort { below: u64 },
     BlockReserved { block: u64 },
     NamespaceDeclared { id: NamespaceId, name: String },
     ExchangeDeclared { id: ExchangeId, namespace: NamespaceId, name: String, kind: ExchangeKind },
@@ -24,6 +25,7 @@ impl Fact {
     pub(crate) fn of(record: &Record<'_>) -> Self {
         match *record {
             Record::Opened { term, block } => Self::Opened { term, block },
+            Record::CutShort { below } => Self::CutShort { below },
             Record::BlockReserved { block } => Self::BlockReserved { block },
             Record::NamespaceDeclared { id, name } => {
                 Self::NamespaceDeclared { id, name: name.to_owned() }
@@ -57,6 +59,7 @@ impl Fact {
     pub(crate) fn record(&self) -> Record<'_> {
         match *self {
             Self::Opened { term, block } => Record::Opened { term, block },
+            Self::CutShort { below } => Record::CutShort { below },
             Self::BlockReserved { block } => Record::BlockReserved { block },
             Self::NamespaceDeclared { id, ref name } => Record::NamespaceDeclared { id, name },
             Self::ExchangeDeclared { id, namespace, ref name, kind } => {

@@ -109,6 +109,7 @@ impl Oracle {
                 self.block = *block;
                 true
             }
+            Fact::CutShort { .. } => true,
             Fact::BlockReserved { block } => {
                 self.block = *block;
                 true
