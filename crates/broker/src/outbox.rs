@@ -1,9 +1,9 @@
 //! One per session: what is on its way to a client.
 //!
-//! Two locks. The *inbox* is pushed to by anybody with news, often with the shard's lock held; only
-//! descriptors and bytes move there. The *pipe* is held by whoever flushes: it encodes through the
-//! door's [`Outlet`] and gives bytes to the socket, with no other lock held. Who finds the pipe
-//! taken leaves: its holder looks at the inbox again before it goes.
+//! Two locks. The *inbox* (`inbox.rs`) is pushed to by anybody with news, often with the shard's
+//! lock held; only descriptors and bytes move there. The *pipe* (`pipe.rs`) is held by whoever
+//! flushes: it encodes through the door's [`Outlet`] and gives bytes to the socket, with no other
+//! lock held. Who finds the pipe taken leaves: its holder looks at the inbox again before it goes.
 //!
 //! Order: items leave in the order of pushing. Replies leave in the order of their requests, and
 //! those that wait for a commit hold back the later ones, but not deliveries. A delivery whose
@@ -15,13 +15,14 @@
 
 use crate::body::{Placed, Source};
 use crate::confirm::Level;
+use crate::inbox::{Inbox, Item, Queue, Span};
 use crate::limits::OUTBOX_BYTES_MAX;
-use crate::outlet::{Flush, Message, Outlet, Tag};
+use crate::outlet::{Flush, Outlet, Tag};
+use crate::pipe::Pipe;
 use crate::reader::Reader;
 use crate::shard::Shard;
 use courant_engine::{Cause, Refusal, SessionId};
 use courant_storage::{Batch, Ticket};
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -29,101 +30,6 @@ use tokio::sync::Notify;
 
 /// A client that takes nothing for so long is closed.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
-
-/// Something to send, in order.
-#[derive(Debug)]
-enum Item {
-    /// That many bytes of [`Queue::bytes`].
-    Bytes(usize),
-    /// That many of [`Queue::deliveries`], whose bodies are there.
-    Run(Tag, Source, usize),
-    /// A subscription ended.
-    Cancelled(Tag, Cause),
-    /// The session ends.
-    Refused(Refusal),
-}
-
-/// Items and what they count.
-#[derive(Debug, Default)]
-struct Queue {
-    items: VecDeque<Item>,
-    deliveries: VecDeque<Placed>,
-    bytes: Vec<u8>,
-}
-
-/// Replies to consecutive requests that wait for the same thing.
-#[derive(Debug)]
-struct Span {
-    after: Ticket,
-    level: Level,
-    bytes: usize,
-}
-
-#[derive(Debug, Default)]
-struct Inbox {
-    queue: Queue,
-    /// Replies that wait for a commit, or behind one that does.
-    spans: VecDeque<Span>,
-    span_bytes: VecDeque<u8>,
-    committed: Ticket,
-    written: Ticket,
-    failed: Option<Refusal>,
-}
-
-impl Inbox {
-    fn reached(&self, after: Ticket, level: Level) -> bool {
-        match level {
-            Level::Memory => true,
-            Level::Written => self.written.max(self.committed) >= after,
-            Level::Committed => self.committed >= after,
-        }
-    }
-
-    fn push_bytes(&mut self, bytes: &[u8]) {
-        self.queue.bytes.extend_from_slice(bytes);
-        match self.queue.items.back_mut() {
-            Some(Item::Bytes(count)) => *count += bytes.len(),
-            _ => self.queue.items.push_back(Item::Bytes(bytes.len())),
-        }
-    }
-
-    /// Moves the replies that need not wait any more to the items.
-    fn release_replies(&mut self) {
-        let mut ready = 0;
-        while let Some(span) = self.spans.front()
-            && self.reached(span.after, span.level)
-        {
-            ready += span.bytes;
-            self.spans.pop_front();
-        }
-        if ready > 0 {
-            let (front, back) = self.span_bytes.as_slices();
-            let from_front = ready.min(front.len());
-            self.queue.bytes.extend_from_slice(&front[..from_front]);
-            self.queue.bytes.extend_from_slice(&back[..ready - from_front]);
-            self.span_bytes.drain(..ready);
-            match self.queue.items.back_mut() {
-                Some(Item::Bytes(count)) => *count += ready,
-                _ => self.queue.items.push_back(Item::Bytes(ready)),
-            }
-        }
-    }
-}
-
-struct Pipe {
-    outlet: Box<dyn Outlet>,
-    /// Swapped with the inbox's; empty between flushes.
-    queue: Queue,
-    /// Deliveries that wait for a body from disk, and what came after them.
-    waiting: Queue,
-    /// Bytes of the bodies in `waiting`.
-    waiting_bytes: usize,
-    /// A task waits for the socket to take more.
-    has_writer: bool,
-    /// The reader has this outbox on its list.
-    has_reader: bool,
-    is_gone: bool,
-}
 
 /// What is on its way to one client.
 pub struct Outbox {
@@ -169,15 +75,7 @@ impl Outbox {
         Arc::new(Self {
             shard_number,
             inbox: Mutex::default(),
-            pipe: Mutex::new(Pipe {
-                outlet,
-                queue: Queue::default(),
-                waiting: Queue::default(),
-                waiting_bytes: 0,
-                has_writer: false,
-                has_reader: false,
-                is_gone: false,
-            }),
+            pipe: Mutex::new(Pipe::new(outlet)),
             queued: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             is_dirty: AtomicBool::new(false),
@@ -485,21 +383,7 @@ impl Outbox {
     pub(crate) fn wanted(&self, most: usize, seqs: &mut Vec<u64>) {
         seqs.clear();
         let pipe = lock(&self.pipe);
-        // Consecutive runs are read together, however small each of them is.
-        let is_cold = |item: &&Item| matches!(item, Item::Run(_, Source::Disk, _));
-        let counts = pipe.waiting.items.iter().take_while(is_cold).map(|item| match item {
-            Item::Run(_, _, count) => *count,
-            _ => 0,
-        });
-        let count = counts.sum::<usize>().min(most);
-        let mut bytes = 0;
-        for placed in pipe.waiting.deliveries.iter().take(count) {
-            bytes += placed.delivery.size as usize;
-            if bytes > OUTBOX_BYTES_MAX && !seqs.is_empty() {
-                break;
-            }
-            seqs.push(placed.delivery.seq);
-        }
+        pipe.wanted(most, seqs);
     }
 
     /// Sends the deliveries that [`Self::wanted`] named, with the bodies that were read; one that
@@ -526,117 +410,5 @@ impl Outbox {
         self.hold(&pipe);
         drop(pipe);
         self.flush();
-    }
-}
-
-impl Pipe {
-    /// Encodes everything in `queue` whose body is at hand; the rest goes to `waiting`.
-    fn encode(&mut self, shard: u16) {
-        // The common case: nothing but bytes; the vector itself changes hands.
-        if self.queue.deliveries.is_empty()
-            && self.queue.items.len() == 1
-            && let Some(Item::Bytes(_)) = self.queue.items.front()
-        {
-            self.outlet.bytes(&mut self.queue.bytes);
-            self.queue.bytes.clear();
-            self.queue.items.clear();
-            return;
-        }
-        let mut at = 0;
-        let mut part = Vec::new();
-        while let Some(item) = self.queue.items.pop_front() {
-            match item {
-                Item::Bytes(count) => {
-                    part.clear();
-                    part.extend_from_slice(&self.queue.bytes[at..at + count]);
-                    at += count;
-                    self.outlet.bytes(&mut part);
-                }
-                Item::Run(tag, Source::Memory(batch), count) if self.waiting.items.is_empty() => {
-                    for placed in self.queue.deliveries.drain(..count) {
-                        hand(&mut *self.outlet, shard, tag, &placed, batch.body(placed.at()));
-                    }
-                }
-                Item::Cancelled(tag, cause) if self.waiting.items.is_empty() => {
-                    self.outlet.cancelled(tag, cause);
-                }
-                Item::Run(tag, source, count) => {
-                    for placed in self.queue.deliveries.drain(..count) {
-                        self.waiting_bytes += placed.bytes();
-                        self.waiting.deliveries.push_back(placed);
-                    }
-                    self.waiting.items.push_back(Item::Run(tag, source, count));
-                }
-                Item::Refused(refusal) if self.waiting.items.is_empty() => {
-                    self.outlet.refused(refusal);
-                }
-                Item::Cancelled(..) | Item::Refused(_) => self.waiting.items.push_back(item),
-            }
-        }
-        self.queue.bytes.clear();
-    }
-
-    /// Sends the next `count` deliveries, whose bodies were on disk.
-    fn supply(&mut self, shard: u16, bodies: &Batch, mut count: usize) {
-        while count > 0
-            && let Some(Item::Run(tag, Source::Disk, left)) = self.waiting.items.front_mut()
-        {
-            let tag = *tag;
-            let part = count.min(*left);
-            *left -= part;
-            let is_done = *left == 0;
-            count -= part;
-            for placed in self.waiting.deliveries.drain(..part) {
-                self.waiting_bytes -= placed.bytes();
-                if let Some(at) = crate::body::find(bodies, shard, placed.delivery.seq) {
-                    hand(&mut *self.outlet, shard, tag, &placed, bodies.body(at));
-                }
-            }
-            if is_done {
-                self.waiting.items.pop_front();
-            }
-        }
-        self.go_on(shard);
-    }
-
-    /// Sends what waited behind a body, up to the next one that is on disk.
-    fn go_on(&mut self, shard: u16) {
-        while let Some(item) = self.waiting.items.front() {
-            match item {
-                Item::Run(_, Source::Disk, _) => return,
-                Item::Run(tag, Source::Memory(batch), count) => {
-                    for placed in self.waiting.deliveries.drain(..*count) {
-                        self.waiting_bytes -= placed.bytes();
-                        hand(&mut *self.outlet, shard, *tag, &placed, batch.body(placed.at()));
-                    }
-                }
-                Item::Cancelled(tag, cause) => self.outlet.cancelled(*tag, *cause),
-                Item::Refused(refusal) => self.outlet.refused(*refusal),
-                Item::Bytes(_) => {}
-            }
-            self.waiting.items.pop_front();
-        }
-    }
-
-    /// Gives up the bodies that wait: their deliveries stay open, and go back with the session.
-    fn abandon(&mut self) {
-        self.waiting.deliveries.clear();
-        self.waiting_bytes = 0;
-        for item in self.waiting.items.drain(..) {
-            match item {
-                Item::Cancelled(tag, cause) => self.outlet.cancelled(tag, cause),
-                Item::Refused(refusal) => self.outlet.refused(refusal),
-                Item::Run(..) | Item::Bytes(_) => {}
-            }
-        }
-    }
-}
-
-fn hand(outlet: &mut dyn Outlet, shard: u16, tag: Tag, placed: &Placed, body: &[u8]) {
-    let delivery = &placed.delivery;
-    if let Some(message) = Message::new(shard, delivery, body) {
-        outlet.deliver(tag, &message);
-    } else {
-        tracing::error!(seq = delivery.seq, "a message without an envelope was skipped");
     }
 }
