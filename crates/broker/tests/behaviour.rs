@@ -124,7 +124,8 @@ cases! {
         for number in 0..200u32 {
             let level = [Level::Memory, Level::Written, Level::Committed][number as usize % 3];
             let published = client.publish(q, &[(b"a", level, number % 7 > 0)]).await[0].unwrap();
-            outbox.reply(&number.to_le_bytes(), published.after.map(|after| (after, published.level)));
+            let after = published.after.map(|after| (after, published.level));
+            outbox.reply(&number.to_le_bytes(), after);
             outbox.flush();
         }
         client.sync_settles().await.unwrap();
@@ -360,7 +361,7 @@ cases! {
         let missing = client.session.subscribe(Subscribed::Queue("q"), 1, options).await;
         assert_eq!(missing, Err(Refusal::NoSuchQueue));
         let missing = client.session.subscribe(Subscribed::Topic("t", b""), 1, options).await;
-        assert_eq!(missing, Err(Refusal::NoSuchTopic));
+        assert_eq!(missing, Err(Refusal::NoSuchExchange));
         // A destination that comes to be is found again.
         client.declare("q").await;
         send_all(&mut client, Destination::Queue("q"), &numbered(1)).await;

@@ -1,5 +1,5 @@
-//! A simulated disk whose syncs wait while its gate is shut: what is in flight stays so as long as a
-//! test wants.
+//! A simulated disk whose syncs wait while its gate is shut: what is in flight stays so as long as
+//! a test wants.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
