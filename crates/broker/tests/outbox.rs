@@ -289,21 +289,18 @@ async fn a_claim_reads_a_body_from_disk() {
 /// However long the backlog is that a client reads at once, it needs no deep stack.
 #[test]
 fn a_long_backlog_needs_no_deep_stack() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_stack_size(256 * KIB)
-        .enable_all()
-        .build()
-        .unwrap();
-    let work = async {
-        let broker = broker(256 << 20);
-        let mut publisher = Client::new(&broker);
-        fill(&mut publisher, 6_400, 16 * KIB).await;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).thread_stack_size(96 * KIB).enable_all().build();
+    let runtime = runtime.unwrap();
+    let _context = runtime.enter();
+    let broker = broker(256 << 20);
+    runtime.block_on(fill(&mut Client::new(&broker), 6_400, 16 * KIB));
+    // On a worker, whose stack is small.
+    let reading = runtime.spawn(async move {
         let mut reader = Client::new(&broker);
         let options = SubscribeOptions { settling: Settling::Auto, ..SubscribeOptions::default() };
         reader.subscribe_with(Subscribed::Queue("q"), 1, options).await;
         assert_in_order(&numbers(&reader.line.wait(6_400).await), 6_400);
-    };
-    // On a worker, whose stack is small.
-    runtime.block_on(async { tokio::spawn(work).await }).unwrap();
+    });
+    runtime.block_on(reading).unwrap();
 }
