@@ -290,7 +290,7 @@ async fn a_claim_reads_a_body_from_disk() {
 #[test]
 fn a_long_backlog_needs_no_deep_stack() {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(2).thread_stack_size(96 * KIB).enable_all().build();
+    let runtime = runtime.worker_threads(2).thread_stack_size(64 * KIB).enable_all().build();
     let runtime = runtime.unwrap();
     let _context = runtime.enter();
     let broker = broker(256 << 20);
