@@ -175,6 +175,23 @@ impl Broker {
         self.inner.shard.lock().engine.ledger().hash()
     }
 
+    /// Refuses new messages and waits until those in flight are confirmed, at most so long.
+    pub async fn drain(&self, patience: std::time::Duration) {
+        let shard = &self.inner.shard;
+        let last = {
+            let mut state = shard.lock();
+            state.is_closing = true;
+            shard.append(courant_storage::Urgency::Now, &mut |_| {})
+        };
+        let Ok(ticket) = last else { return };
+        let drained = async {
+            while shard.lock().applied < ticket {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, drained).await;
+    }
+
     /// Ends all sessions: their clients are told that the broker closes.
     pub fn end_sessions(&self) {
         self.inner.shard.close_sessions(Refusal::Closing);

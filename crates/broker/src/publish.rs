@@ -79,7 +79,8 @@ impl Session {
             self.admit_batch(batch, &mut desk)
         };
         if done.is_ok() {
-            Stats::add(&self.shard.stats.published, batch.len() as u64);
+            let admitted = desk.outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+            Stats::add(&self.shard.stats.published, admitted as u64);
             self.send_live(batch, &mut desk);
         }
         self.desk = desk;
@@ -130,6 +131,10 @@ impl Session {
         let shard = Arc::clone(&self.shard);
         let mut guard = shard.lock();
         let state = &mut *guard;
+        if state.is_closing {
+            desk.outcomes.extend(batch.iter().map(|_| Err(Refusal::Closing)));
+            return Ok(());
+        }
         let mut needs_log = false;
         let mut last = None;
         for message in batch {

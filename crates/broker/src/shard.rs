@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) effects: Effects,
     pub(crate) transient: Transient,
     pub(crate) deferrals: Deferrals,
+    /// No message is admitted any more.
+    pub(crate) is_closing: bool,
     /// Up to here records are applied.
     pub(crate) applied: Ticket,
     /// Who waits for which ticket, in order.
@@ -79,6 +81,7 @@ impl Shard {
             effects: Effects::default(),
             transient: Transient::default(),
             deferrals: Deferrals::default(),
+            is_closing: false,
             applied: Ticket::default(),
             waiting: VecDeque::new(),
             waiting_written: VecDeque::new(),

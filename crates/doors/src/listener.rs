@@ -19,7 +19,7 @@ pub(crate) fn start(listener: TcpListener, door: Arc<Door>) {
                 () = door.stop.notified() => return,
             };
             match accepted {
-                Ok((stream, _)) => admit(stream, &door),
+                Ok((stream, _)) => admit(stream, &door).await,
                 Err(error) => {
                     tracing::warn!(%error, "no connection can be accepted now");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -29,10 +29,12 @@ pub(crate) fn start(listener: TcpListener, door: Arc<Door>) {
     });
 }
 
-fn admit(stream: TcpStream, door: &Arc<Door>) {
+async fn admit(stream: TcpStream, door: &Arc<Door>) {
     let Ok(permit) = Arc::clone(&door.permits).try_acquire_owned() else {
         let mut refused = Vec::new();
         text::refusal::write(&mut refused, Refusal::TooManyConnections, "");
+        // A fresh socket takes a line at once; nobody may hold up the others.
+        let _ = tokio::time::timeout(ACCEPT_PAUSE, stream.writable()).await;
         let _ = stream.try_write(&refused);
         return;
     };

@@ -76,10 +76,11 @@ impl Listening {
         self.address
     }
 
-    /// Stops accepting, closes the broker's sessions, and waits for the connections to end, at
+    /// Stops accepting, lets what was published be confirmed, closes the broker's sessions, and waits for the connections to end, at
     /// most so long.
     pub async fn stop(self, grace: Duration) {
         self.door.stop.notify_one();
+        self.door.broker.drain(grace / 2).await;
         self.door.broker.end_sessions();
         let all = u32::try_from(self.door.options.connections_max).unwrap_or(u32::MAX);
         let _ = tokio::time::timeout(grace, self.door.permits.acquire_many(all)).await;
