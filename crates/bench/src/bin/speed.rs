@@ -41,7 +41,7 @@ enum Workload {
     Latency,
     /// The engine alone, in this process
     Engine,
-    /// Live path and latency of other brokers, where they are installed
+    /// Other brokers, where they are installed: live, and fan and latency if asked for too
     Peers,
     /// All of them
     All,
@@ -75,7 +75,7 @@ struct Arguments {
     #[arg(long, default_value_t = 2_000)]
     credit: u32,
     /// Where data folders are made: its file system is measured too
-    #[arg(long, default_value = "/tmp")]
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
     folder: PathBuf,
     /// Print JSON and no table
     #[arg(long)]
@@ -248,15 +248,20 @@ impl Bench {
                 continue;
             };
             self.live(&server, &peer.dialect, (1, 1))?;
-            self.latency(&server, &peer.dialect)?;
-            let median = |who: &str| {
-                self.report.median(&format!("{who} live 1→1"), "broker CPU").unwrap_or(f64::NAN)
-            };
-            let (theirs, ours) = (median(name), median(COURANT.name));
-            self.report.remark(format!(
-                "broker CPU live 1→1: {name} {theirs:.3} µs, {:.1} × courant's {ours:.3} µs",
-                theirs / ours
-            ));
+            if self.wants(Workload::Fan) {
+                self.live(&server, &peer.dialect, (1, 100))?;
+                self.live(&server, &peer.dialect, (100, 1))?;
+            }
+            if self.wants(Workload::Latency) {
+                self.latency(&server, &peer.dialect)?;
+            }
+            let median = |who: &str| self.report.median(&format!("{who} live 1→1"), "broker CPU");
+            if let (Some(theirs), Some(ours)) = (median(name), median(COURANT.name)) {
+                self.report.remark(format!(
+                    "broker CPU live 1→1: {name} {theirs:.3} µs, {:.1} × courant's {ours:.3} µs",
+                    theirs / ours
+                ));
+            }
         }
         Ok(())
     }
