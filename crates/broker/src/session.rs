@@ -270,7 +270,8 @@ impl Session {
         self.shard.lock().engine.exchange_of(self.id, Operation::Inspect, name).map(|_| ())
     }
 
-    /// Begins a subscription, to a topic as to the exchange that it is; its messages come to the outlet with the tag.
+    /// Begins a subscription, to a topic as to the exchange that it is; its messages come to the
+    /// outlet with the tag.
     pub async fn subscribe(
         &mut self,
         to: Subscribed<'_>,

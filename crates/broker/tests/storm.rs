@@ -1,5 +1,6 @@
-//! Many tasks at once: publishers, and consumers that return, stall, end and begin again. At the end
-//! every message was handled once, and each publisher's came in order where nothing was returned.
+//! Many tasks at once: publishers, and consumers that return, stall, end and begin again. At the
+//! end every message was handled once, and each publisher's came in order where nothing was
+//! returned.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests panic and tell their seed")]
 

@@ -76,8 +76,8 @@ impl Listening {
         self.address
     }
 
-    /// Stops accepting, lets what was published be confirmed, closes the broker's sessions, and waits for the connections to end, at
-    /// most so long.
+    /// Stops accepting, lets what was published be confirmed, closes the broker's sessions, and
+    /// waits for the connections to end, at most so long.
     pub async fn stop(self, grace: Duration) {
         self.door.stop.notify_one();
         self.door.broker.drain(grace / 2).await;

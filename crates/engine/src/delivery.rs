@@ -8,7 +8,7 @@
 //!                   └── ack, reject, queue deleted ──► gone
 //! ```
 //!
-//! [`LIFE`] is that picture as data: what each verdict on a leased delivery does.
+//! [`outcome`] is that picture as a table: what each verdict on a leased delivery does.
 
 /// What becomes of a message when a verdict on its delivery arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,13 +39,6 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         reason: "hot paths are measured in process",
     },
     Exception {
-        rule: "arrow",
-        path: "crates/bench/Cargo.toml",
-        item: "storage",
-        at_most: None,
-        reason: "hot paths are measured in process: the log's batches",
-    },
-    Exception {
         rule: "columns",
         path: "crates/engine/src/refusal.rs",
         item: "",
