@@ -73,7 +73,7 @@ impl Broker {
         worker::blocking(open).await
     }
 
-    /// Opens a log on any disk. Waits for it: not for a network thread.
+    /// Opens a log on any disk, within a tokio runtime. Waits for it: not for a network thread.
     pub fn open_disk(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
         let wal = WalOptions {
             segment_bytes: options.segment_bytes,
@@ -87,7 +87,7 @@ impl Broker {
         Self::begin(Arc::new(wal), Some(recovered), options)
     }
 
-    /// A broker that forgets everything when it is closed.
+    /// A broker that forgets everything when it is closed; to be made within a tokio runtime.
     pub fn in_memory(options: Options) -> Result<Self, OpenError> {
         let bounds = MemoryOptions {
             in_flight_bytes_max: options.in_flight_bytes_max,
