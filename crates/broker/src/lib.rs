@@ -6,8 +6,9 @@
 //! one thread that reads bodies back from disk.
 //!
 //! What is promised: a publish that was confirmed as [`Level::Committed`] is on disk; no consumer
-//! of a queue ever sees a message that a crash can take back; nothing is dropped without being
-//! counted. Live subscriptions see messages at once and at most once.
+//! of a queue ever sees a message that a crash can take back. Live subscriptions see messages at
+//! once and at most once. What a slow one misses, and what consumers reject, is counted
+//! ([`StatsSnapshot`]).
 //!
 //! Reading order: `broker.rs`, `session.rs`, `shard.rs`, `outbox.rs`, `local_log.rs`,
 //! `recovery.rs`.

@@ -14,6 +14,7 @@ use crate::publish::{Desk, DestinationId};
 use crate::reader::{self, Keeper};
 use crate::router::{LiveTarget, LiveTargets};
 use crate::shard::{Shard, Touched, flush};
+use crate::stats::Stats;
 use courant_engine::engine::Publish;
 use courant_engine::{
     Admission, Engine, ExchangeId, ExchangeKind, MessageId, Operation, Properties, QueueCounts,
@@ -412,17 +413,27 @@ impl Session {
         results: &mut Vec<Result<u32, Refusal>>,
     ) {
         let shard = Arc::clone(&self.shard);
+        let (mut settled, mut rejected) = (0, 0);
         {
             let mut guard = shard.lock();
             let state = &mut *guard;
             let now_ms = shard.clock.now_ms();
             for (selector, verdict) in verdicts {
                 let (engine, effects) = (&mut state.engine, &mut state.effects);
-                results.push(engine.settle(self.id, *selector, *verdict, now_ms, effects));
+                let result = engine.settle(self.id, *selector, *verdict, now_ms, effects);
+                let count = u64::from(result.unwrap_or(0));
+                settled += count;
+                if *verdict == Verdict::Reject {
+                    rejected += count;
+                }
+                results.push(result);
             }
             shard.hand_out(state, &mut self.touched);
         }
-        crate::stats::Stats::add(&shard.stats.settled, verdicts.len() as u64);
+        Stats::add(&shard.stats.settled, settled);
+        if rejected > 0 {
+            Stats::add(&shard.stats.rejected, rejected);
+        }
         flush(&self.touched);
         self.touched.clear();
     }
@@ -465,7 +476,7 @@ impl Session {
         };
         flush(&self.touched);
         self.touched.clear();
-        crate::stats::Stats::add(&shard.stats.delivered, 1);
+        Stats::add(&shard.stats.delivered, 1);
         let id = MessageId { shard: shard.number, seq: delivery.seq };
         if let Some((batch, at)) = found {
             return Ok(Claimed { id, delivery, batch, at });

@@ -37,8 +37,10 @@ stats! {
     live_delivered,
     /// Frames not handed to live subscribers because they read too slowly.
     live_dropped,
-    /// Verdicts on deliveries.
+    /// Verdicts on deliveries that were carried out.
     settled,
+    /// Messages that left their queue because a consumer rejected them.
+    rejected,
     /// Batches committed by the log.
     batches_committed,
     /// Records for something that was gone already.

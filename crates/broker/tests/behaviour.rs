@@ -181,7 +181,11 @@ cases! {
         assert_eq!((again[0].text(), again[0].attempt), ("00001", 2));
         assert_ne!(again[0].handle, first[1].handle);
         assert_eq!(client.settle(first[1].handle, Verdict::Ack), Err(Refusal::NotOpen));
+        let before = broker.stats();
         assert_eq!(client.settle(first[2].handle, Verdict::Reject), Ok(1));
+        assert_eq!(client.settle(first[2].handle, Verdict::Reject), Err(Refusal::NotOpen));
+        let after = broker.stats();
+        assert_eq!((after.rejected, after.settled), (before.rejected + 1, before.settled + 1));
         assert_eq!(texts(&client.take(1).await), ["00003"]);
         client.ack(&first[0]);
         assert_eq!(texts(&client.take(1).await), ["00004"]);

@@ -182,12 +182,7 @@ impl Talk {
     ) -> Result<(), Refused> {
         let mut buffer = Vec::new();
         let name = destination.name(&mut buffer)?;
-        let refused = |refusal| match refusal {
-            Refusal::NoSuchExchange if destination.kind == DestinationKind::Topic => {
-                Refused::about(Refusal::NoSuchTopic, name)
-            }
-            refusal => Refused::about(refusal, name),
-        };
+        let refused = |refusal| Refused::at(destination.kind, refusal, name);
         let given = options.token(Key::SubId);
         let chosen;
         let sub_id = if let Some(given) = given {
@@ -274,9 +269,8 @@ impl Talk {
     ) -> Result<(), Refused> {
         let mut buffer = Vec::new();
         let name = destination.name(&mut buffer)?;
-        let refused = |refusal| Refused::about(refusal, name);
         if options.yes_no(Key::Passive) == Some(true) {
-            return self.inspect(destination.kind, name, options.req()).map_err(refused);
+            return self.inspect(destination.kind, name, options.req());
         }
         let request = match destination.kind {
             DestinationKind::Queue => {
@@ -300,6 +294,7 @@ impl Talk {
                 Topology::DeclareExchange(name, kind)
             }
         };
+        let refused = |refusal| Refused::about(refusal, name);
         self.session.change(request).await.map_err(refused)?;
         self.write_ok(options.req());
         Ok(())
@@ -310,9 +305,10 @@ impl Talk {
         kind: DestinationKind,
         name: &str,
         req: Option<&[u8]>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Refused> {
+        let refused = |refusal| Refused::at(kind, refusal, name);
         if kind == DestinationKind::Queue {
-            let counts = self.session.inspect(name)?;
+            let counts = self.session.inspect(name).map_err(refused)?;
             Line::ok(&mut self.replies, req)
                 .number("ready", counts.ready)
                 .number("open", counts.leased)
@@ -321,10 +317,7 @@ impl Talk {
                 .end();
             return Ok(());
         }
-        self.session.inspect_exchange(name).map_err(|refusal| match refusal {
-            Refusal::NoSuchExchange if kind == DestinationKind::Topic => Refusal::NoSuchTopic,
-            other => other,
-        })?;
+        self.session.inspect_exchange(name).map_err(refused)?;
         Line::ok(&mut self.replies, req).end();
         Ok(())
     }
@@ -346,12 +339,8 @@ impl Talk {
             }
             _ => Topology::DeleteExchange(name),
         };
-        self.session.change(request).await.map_err(|refusal| match refusal {
-            Refusal::NoSuchExchange if destination.kind == DestinationKind::Topic => {
-                Refused::about(Refusal::NoSuchTopic, name)
-            }
-            refusal => Refused::about(refusal, name),
-        })?;
+        let refused = |refusal| Refused::at(destination.kind, refusal, name);
+        self.session.change(request).await.map_err(refused)?;
         self.write_ok(options.req());
         Ok(())
     }
@@ -428,8 +417,7 @@ impl Talk {
         if let Some(destination) = destination {
             let mut buffer = Vec::new();
             let name = destination.name(&mut buffer)?;
-            let done = self.inspect(destination.kind, name, req);
-            return done.map_err(|refusal| Refused::about(refusal, name));
+            return self.inspect(destination.kind, name, req);
         }
         let mut line = Line::ok(&mut self.replies, req);
         for (name, value) in self.broker.stats().iter() {

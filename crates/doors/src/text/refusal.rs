@@ -3,7 +3,7 @@
 use courant::{Closes, Refusal};
 use courant_wire::NameError;
 use courant_wire::text::reply::{self, ErrReply};
-use courant_wire::text::{LoginError, Verb, WireError};
+use courant_wire::text::{DestinationKind, LoginError, Verb, WireError};
 
 /// A refusal and what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,19 @@ impl Refused {
     pub(crate) fn about(refusal: Refusal, subject: &str) -> Self {
         let closes = refusal.closes() != Closes::Nothing;
         Self { refusal, sentence: refusal.explain(subject), closes }
+    }
+}
+
+impl Refused {
+    /// A refusal of the broker about a destination. The broker knows a topic as the exchange that
+    /// it is; here it is called as the client called it.
+    pub(crate) fn at(kind: DestinationKind, refusal: Refusal, name: &str) -> Self {
+        match refusal {
+            Refusal::NoSuchExchange if kind == DestinationKind::Topic => {
+                Self::about(Refusal::NoSuchTopic, name)
+            }
+            refusal => Self::about(refusal, name),
+        }
     }
 }
 
