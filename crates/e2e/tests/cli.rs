@@ -264,6 +264,15 @@ fn a_reader_that_leaves_ends_sub_quietly_and_loses_nothing() {
 }
 
 #[test]
+fn a_reader_that_leaves_is_noticed_without_another_message() {
+    let broker = Broker::start();
+    broker.run_with(&["pub", "queue:few", "--declare", "--lines"], "a\nb\n").success().unwrap();
+    // Both lines are in the pipe before its reader goes: no write will ever fail.
+    let ended = broker.shell("courant sub queue:few | (read line; sleep 1; echo $line)");
+    assert_eq!((ended.stdout.as_str(), ended.code()), ("a\n", Some(0)), "{ended:?}");
+}
+
+#[test]
 fn a_refusal_in_the_middle_of_lines_counts_the_confirmed() {
     let broker = Broker::start();
     let mut lines = "short\n".repeat(3);

@@ -9,6 +9,7 @@
 
 use std::future::Future;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use courant_wire::Handle;
 use courant_wire::text::{Reply, request};
+use tokio::io::Interest;
 use tokio::io::{AsyncWriteExt, Stdin, Stdout};
+use tokio::net::unix::pipe;
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::connection::Connection;
@@ -208,6 +211,16 @@ impl Printer {
     }
 }
 
+/// Is ready when nobody reads stdout any more; never if that can't be seen.
+async fn reader_gone(watch: Option<&pipe::Sender>) {
+    if let Some(watch) = watch
+        && watch.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
+}
+
 /// One subscribing.
 #[derive(Debug)]
 struct Run {
@@ -233,6 +246,9 @@ struct Run {
 impl Run {
     async fn drive(mut self, signals: &mut Signals) -> anyhow::Result<()> {
         let mut printer = Printer::Resting(tokio::io::stdout());
+        // A file can't be watched, and has no reader that leaves.
+        let watch = io::stdout().as_fd().try_clone_to_owned();
+        let watch = watch.and_then(pipe::Sender::from_owned_fd_unchecked).ok();
         // From the first signal on.
         let mut patience: Option<Pin<Box<Sleep>>> = None;
         loop {
@@ -258,6 +274,11 @@ impl Run {
                     }
                     Err(error) => return Err(error).context("cannot write to stdout"),
                 },
+                () = reader_gone(watch.as_ref()) => {
+                    // The same, with nothing on its way: no write would ever tell.
+                    let _ = self.farewell().await;
+                    return Ok(());
+                }
                 () = self.session.transfer(), if reads => {}
                 more = read_verdicts(&mut self.verdicts), if hears => {
                     more?;
