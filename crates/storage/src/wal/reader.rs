@@ -2,8 +2,9 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::disk::read_full;
+use crate::disk::{File, read_full};
 use crate::error::ReadError;
 use crate::frame::{Frame, FrameHeader, LaneId, Seq};
 use crate::limits::{
@@ -30,18 +31,24 @@ pub(crate) enum Found {
 }
 
 /// A window that moves over a segment, so that it is read once and in large pieces.
-pub(crate) struct Window<'s> {
-    segment: &'s Segment,
+pub(crate) struct Window {
+    file: Arc<dyn File>,
+    seed: u32,
     bytes: Vec<u8>,
     start: u64,
     held: usize,
     file_len: u64,
 }
 
-impl<'s> Window<'s> {
-    pub(crate) fn open(segment: &'s Segment) -> io::Result<Window<'s>> {
-        let file_len = segment.file.len()?;
-        Ok(Window { segment, bytes: Vec::new(), start: 0, held: 0, file_len })
+impl Window {
+    pub(crate) fn open(segment: &Segment) -> io::Result<Window> {
+        Window::over(Arc::clone(&segment.file), segment.seed)
+    }
+
+    /// A window over a segment of which no more than its seed is known.
+    pub(crate) fn over(file: Arc<dyn File>, seed: u32) -> io::Result<Window> {
+        let file_len = file.len()?;
+        Ok(Window { file, seed, bytes: Vec::new(), start: 0, held: 0, file_len })
     }
 
     pub(crate) fn file_len(&self) -> u64 {
@@ -56,7 +63,7 @@ impl<'s> Window<'s> {
         if !inside {
             let wanted = usize::try_from(there).unwrap_or(usize::MAX).min(len.max(WINDOW_BYTES));
             self.bytes.resize(wanted, 0);
-            self.held = read_full(&*self.segment.file, &mut self.bytes, at)?;
+            self.held = read_full(&*self.file, &mut self.bytes, at)?;
             self.start = at;
         }
         let from = usize::try_from(at - self.start).unwrap_or(usize::MAX);
@@ -66,7 +73,7 @@ impl<'s> Window<'s> {
 
     /// What stands at `at`. The batch is then at hand through [`Window::bytes`].
     pub(crate) fn batch(&mut self, at: u64) -> io::Result<Found> {
-        let seed = self.segment.seed;
+        let seed = self.seed;
         let sector = self.bytes(at, SECTOR_BYTES)?;
         if is_zero(sector) {
             return Ok(Found::Nothing);
