@@ -38,10 +38,17 @@ pub(crate) struct Assembly {
 
 impl Assembly {
     /// Opens the folder `data`, which is made if it is not there, and listens.
-    pub(crate) async fn start(data: &Path, native: SocketAddr) -> anyhow::Result<Self> {
-        let broker = Broker::open(data, Options::default())
-            .await
-            .with_context(|| format!("cannot open the data folder {}", data.display()))?;
+    pub(crate) async fn start(
+        data: &Path,
+        options: Options,
+        native: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        #[cfg(feature = "testing")]
+        let opened = crate::fail_point::open(data, options).await;
+        #[cfg(not(feature = "testing"))]
+        let opened = Broker::open(data, options).await;
+        let broker =
+            opened.with_context(|| format!("cannot open the data folder {}", data.display()))?;
         let options = NativeOptions { address: native, ..NativeOptions::default() };
         let native = match native::listen(broker.clone(), options).await {
             Ok(listening) => listening,

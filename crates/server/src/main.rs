@@ -14,6 +14,8 @@ mod base64;
 mod cmd;
 mod connection;
 mod destination;
+#[cfg(feature = "testing")]
+mod fail_point;
 mod form;
 mod input;
 mod refused;

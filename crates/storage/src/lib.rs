@@ -33,7 +33,7 @@ mod tail;
 pub mod wal;
 
 pub use batch::{Batch, OpenBatch};
-pub use disk::{Disk, RealDisk};
+pub use disk::{Disk, File, RealDisk};
 pub use error::{AppendError, CloseError, OpenError, Poison, ReadError, ScanError, StartError};
 pub use frame::{Frame, FrameMeta, LaneId, Offset, Seq};
 pub use memory::{Memory, MemoryOptions};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use courant::Opened;
+use courant::{Opened, Options};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::assemble::Assembly;
@@ -41,7 +41,15 @@ pub(crate) struct Serve {
     /// What is logged to stderr: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", env = "COURANT_LOG", default_value = "info")]
     log: LevelFilter,
+
+    /// Size of the log's segments, which tests want small
+    #[arg(long, value_name = "BYTES", env = "COURANT_SEGMENT_BYTES", hide = true)]
+    #[arg(value_parser = clap::value_parser!(u64).range(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX))]
+    segment_bytes: Option<u64>,
 }
+
+const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 fn resolve(typed: &str) -> Result<SocketAddr, String> {
     let mut found = typed.to_socket_addrs().map_err(|error| error.to_string())?;
@@ -49,6 +57,11 @@ fn resolve(typed: &str) -> Result<SocketAddr, String> {
 }
 
 impl Serve {
+    fn options(&self) -> Options {
+        let usual = Options::default();
+        Options { segment_bytes: self.segment_bytes.unwrap_or(usual.segment_bytes), ..usual }
+    }
+
     /// Serves until a signal comes.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         tracing_subscriber::fmt()
@@ -59,7 +72,7 @@ impl Serve {
             .map_err(|error| anyhow::anyhow!("cannot set up the log: {error}"))?;
         let mut signals = Signals::listen()?;
         let assembly = tokio::select! {
-            started = Assembly::start(&self.data, self.native) => started?,
+            started = Assembly::start(&self.data, self.options(), self.native) => started?,
             () = signals.wait() => return Ok(()),
         };
         report(&self.data, assembly.broker().opened());
