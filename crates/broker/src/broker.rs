@@ -15,7 +15,8 @@ use crate::stats::StatsSnapshot;
 use crate::worker;
 use courant_engine::{Principal, QueueCounts, Record, Refusal};
 use courant_storage::{
-    Disk, LaneId, Memory, MemoryOptions, RealDisk, Recovered, Store, Wal, WalOptions,
+    Disk, LaneId, Memory, MemoryOptions, Purpose, RealDisk, Recovered, Store, Urgency, Wal,
+    WalOptions,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -181,7 +182,7 @@ impl Broker {
         let last = {
             let mut state = shard.lock();
             state.is_closing = true;
-            shard.append(courant_storage::Urgency::Now, &mut |_| {})
+            shard.append(Urgency::Now, Purpose::Upkeep, &mut |_| {})
         };
         let Ok(ticket) = last else { return };
         let drained = async {

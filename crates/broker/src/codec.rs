@@ -5,6 +5,7 @@
 
 use courant_engine::record::{SeqRange, Targets};
 use courant_engine::{Cause, ExchangeId, ExchangeKind, NamespaceId, QueueId, QueueOptions, Record};
+use courant_storage::limits;
 use thiserror::Error;
 
 /// A message went into queues.
@@ -27,6 +28,10 @@ pub(crate) const VERSION: u8 = 1;
 
 /// Bytes before the targets of a published record: flags, exchange, stamp.
 const PUBLISHED_FIXED: usize = 2 + 4 + 8;
+
+/// What a published record takes beside its targets and its body, with its frame.
+pub(crate) const PUBLISHED_BYTES_MAX: usize =
+    PUBLISHED_FIXED + limits::FRAME_HEADER_BYTES + limits::FRAME_ALIGN_BYTES;
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

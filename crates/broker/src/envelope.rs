@@ -13,6 +13,10 @@
 use courant_engine::{Header, Properties, Value};
 
 const HAS_PROPERTIES: u8 = 1;
+/// Length of all properties, and tag, length and up to eight bytes of the fourteen that occur once.
+const FIXED_BYTES_MAX: usize = 4 + 14 * (1 + 4 + 8);
+/// Tag, length, length of the name and type.
+const HEADER_FIXED_BYTES: usize = 1 + 4 + 2 + 1;
 
 /// Tags of properties. A number is never given another meaning.
 mod tag {
@@ -106,6 +110,35 @@ fn encode_properties(out: &mut Vec<u8>, properties: &Properties<'_>) {
     for header in properties.headers {
         encode_header(out, header);
     }
+}
+
+/// The most that properties take in an envelope.
+pub(crate) fn properties_bytes_max(properties: &Properties<'_>) -> usize {
+    if properties.is_empty() {
+        return 0;
+    }
+    let text = |text: Option<&str>| text.map_or(0, str::len);
+    let bytes = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let headers = properties.headers.iter().map(|header| {
+        let value = match header.value {
+            Value::Text(value) => value.len(),
+            Value::Bytes(value) => value.len(),
+            _ => size_of::<u64>(),
+        };
+        HEADER_FIXED_BYTES + header.name.len() + value
+    });
+    FIXED_BYTES_MAX
+        + text(properties.content_type)
+        + text(properties.content_encoding)
+        + text(properties.reply_to)
+        + text(properties.app_id)
+        + text(properties.user_id)
+        + text(properties.trace)
+        + bytes(properties.correlation_id)
+        + bytes(properties.dedup_key)
+        + bytes(properties.ordering_key)
+        + properties.extension.map_or(0, |(_, bytes)| bytes.len())
+        + headers.sum::<usize>()
 }
 
 fn encode_header(out: &mut Vec<u8>, header: &Header<'_>) {

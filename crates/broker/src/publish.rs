@@ -12,7 +12,7 @@ use crate::session::{Known, Session};
 use crate::shard::{Shard, State, Touched, touch};
 use crate::stats::Stats;
 use courant_engine::{MessageId, Properties, Refusal};
-use courant_storage::{OpenBatch, Ticket, Urgency};
+use courant_storage::{OpenBatch, Purpose, Ticket, Urgency};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -136,6 +136,7 @@ impl Session {
             return Ok(());
         }
         let mut needs_log = false;
+        let mut bytes = 0;
         let mut last = None;
         for message in batch {
             if last != Some(message.to) {
@@ -145,6 +146,7 @@ impl Session {
             let known = self.known.get(message.to.0 as usize);
             let is_logged = known.is_some_and(Known::is_durable) && message.is_durable;
             needs_log |= is_logged;
+            bytes += known.filter(|_| is_logged).map_or(0, |known| known.bytes_max(message));
         }
         let stamp = shard.clock.now_ms();
         let mut transient = None;
@@ -152,7 +154,8 @@ impl Session {
             admit_all(&shard, state, &self.known, batch, (stamp, open, &mut transient), desk);
         };
         let ticket = if needs_log {
-            match shard.append(Urgency::Now, &mut |open| admit(Some(open))) {
+            let purpose = Purpose::Messages { bytes };
+            match shard.append(Urgency::Now, purpose, &mut |open| admit(Some(open))) {
                 Ok(ticket) => Some(ticket),
                 Err(Refusal::TooManyInFlight) => return Err(Room),
                 Err(refusal) => {
@@ -366,6 +369,13 @@ fn admit_one(
 impl Known {
     fn is_durable(&self) -> bool {
         self.route.as_ref().is_ok_and(|route| !route.durable.is_empty())
+    }
+
+    /// The most that a message adds to the log.
+    fn bytes_max(&self, message: &Outgoing<'_>) -> usize {
+        let targets = self.route.as_ref().map_or(0, |route| route.durable.len());
+        let envelope = self.envelope.len() + envelope::properties_bytes_max(message.properties);
+        codec::PUBLISHED_BYTES_MAX + targets + envelope + message.payload.len()
     }
 }
 

@@ -21,7 +21,7 @@ use courant_engine::{
     QueueId, QueueOptions, Refusal, Route, Selector, SessionId, Settling, SubscribeOptions,
     SubscriptionId, Topology, Verdict,
 };
-use courant_storage::{Batch, Offset, Ticket, Urgency};
+use courant_storage::{Batch, Offset, Purpose, Ticket, Urgency};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -225,7 +225,7 @@ impl Session {
         let mut guard = shard.lock();
         let state = &mut *guard;
         let mut has_to_wait = Ok(false);
-        let ticket = shard.append(Urgency::Now, &mut |open| {
+        let ticket = shard.append(Urgency::Now, Purpose::Upkeep, &mut |open| {
             let (engine, effects) = (&mut state.engine, &mut state.effects);
             has_to_wait = engine.admit_topology(self.id, request, effects).map(|admission| {
                 if let Admission::Log(record) = &admission {

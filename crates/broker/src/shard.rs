@@ -22,7 +22,7 @@ use courant_engine::limits::SEQ_BLOCK;
 use courant_engine::{Delivery, Effects, Engine, Record, Refusal, SessionId, SubscriptionId};
 use courant_storage::kind::CALLERS_FIRST;
 use courant_storage::{
-    AppendError, Batch, FrameMeta, LaneId, OpenBatch, Seq, Store, Ticket, Urgency,
+    AppendError, Batch, FrameMeta, LaneId, OpenBatch, Purpose, Seq, Store, Ticket, Urgency,
 };
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -126,10 +126,12 @@ impl Shard {
     pub(crate) fn append(
         &self,
         urgency: Urgency,
+        purpose: Purpose,
         fill: &mut dyn FnMut(&mut OpenBatch),
     ) -> Result<Ticket, Refusal> {
-        self.store.append(urgency, fill).map_err(|error| match error {
+        self.store.append(urgency, purpose, fill).map_err(|error| match error {
             AppendError::Full { .. } => Refusal::TooManyInFlight,
+            AppendError::DiskFull => Refusal::DiskFull,
             AppendError::Poisoned(_) => Refusal::LogPoisoned,
             AppendError::Closed | AppendError::NotStarted => Refusal::Closing,
         })
@@ -145,7 +147,7 @@ impl Shard {
     pub(crate) fn begin_term(&self, opening: &Record<'_>, seq: u64) -> Result<Ticket, Refusal> {
         let Record::Opened { term, .. } = *opening else { return Err(Refusal::Closing) };
         self.term.store(term, Ordering::Relaxed);
-        self.append(Urgency::Now, &mut |open| {
+        self.append(Urgency::Now, Purpose::Upkeep, &mut |open| {
             let meta = self.meta(codec::kind(opening), seq);
             open.push_with(meta, |out| codec::encode(opening, out), |_| {});
         })
@@ -164,7 +166,7 @@ impl Shard {
 
     /// Writes one record that is no message.
     pub(crate) fn log(&self, state: &mut State, record: &Record<'_>) -> Result<Ticket, Refusal> {
-        self.append(Urgency::Now, &mut |open| {
+        self.append(Urgency::Now, Purpose::Upkeep, &mut |open| {
             let seq = state.engine.number();
             let meta = self.meta(codec::kind(record), seq);
             open.push_with(meta, |out| codec::encode(record, out), |_| {});
@@ -178,7 +180,7 @@ impl Shard {
         state: &mut State,
         urgency: Urgency,
     ) -> Result<Ticket, Refusal> {
-        self.append(urgency, &mut |open| {
+        self.append(urgency, Purpose::Upkeep, &mut |open| {
             state.engine.write_settles(|seq, record| {
                 let meta = self.meta(codec::kind(record), seq);
                 open.push_with(meta, |out| codec::encode(record, out), |_| {});

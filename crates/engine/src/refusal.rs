@@ -120,6 +120,7 @@ catalogue! {
     700 LogPoisoned "log-poisoned" Nothing Later "the log cannot be written any more: nothing is confirmed" "look at the server's log, mend the disk, start again";
     701 Closing "closing" Connection Later "the broker is shutting down" "connect again later";
     702 BodyUnreadable "body-unreadable" Nothing Never "the message {} cannot be read from the log" "run courant check on the data folder";
+    703 DiskFull "disk-full" Nothing Later "the disk is full: the message was not taken" "consume messages or free some space, then publish again";
 }
 
 impl Refusal {

@@ -69,6 +69,10 @@ pub enum AppendError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// There is no certain room on the disk for messages;
+    /// [`Listener::room`](crate::Listener::room) follows when there is.
+    #[error("the disk is full")]
+    DiskFull,
     /// Nothing is committed any more.
     #[error("the log is poisoned: {0}")]
     Poisoned(Poison),
@@ -151,20 +155,36 @@ pub enum CloseError {
     Poisoned(Poison),
 }
 
-/// A page was not kept or not found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PageError {
-    /// Not built yet.
-    #[error(transparent)]
-    Unsupported(Unsupported),
-}
-
-/// Space was not given back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ReclaimError {
-    /// Not built yet.
-    #[error(transparent)]
-    Unsupported(Unsupported),
+/// Origins were not raised, or space was not given back. Nothing that is needed is gone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeepError {
+    /// There is no room on the disk for what has to be written first.
+    #[error("no room left on the disk for {file}")]
+    DiskFull {
+        /// The file.
+        file: String,
+    },
+    /// A file does not hold what was written to it; it is kept as it is.
+    #[error("{file} is rotten at {offset}")]
+    Rotten {
+        /// The file.
+        file: String,
+        /// Where.
+        offset: u64,
+    },
+    /// Nothing is written any more.
+    #[error("the log is poisoned: {0}")]
+    Poisoned(Poison),
+    /// The operating system refused.
+    #[error("{what} {file} failed: {reason}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        file: String,
+        /// Its words.
+        reason: String,
+    },
 }
 
 /// A folder was not opened. Nothing in it was changed, except that a torn tail may be gone.

@@ -34,8 +34,12 @@ pub mod wal;
 
 pub use batch::{Batch, OpenBatch};
 pub use disk::{Disk, File, RealDisk};
-pub use error::{AppendError, CloseError, OpenError, Poison, ReadError, ScanError, StartError};
+pub use error::{
+    AppendError, CloseError, KeepError, OpenError, Poison, ReadError, ScanError, StartError,
+};
 pub use frame::{Frame, FrameMeta, LaneId, Offset, Seq};
 pub use memory::{Memory, MemoryOptions};
-pub use store::{Listener, Store, Ticket, Urgency};
+pub use store::{
+    Damage, Damaged, Listener, Living, Purpose, Reclaimed, Scrubbed, Store, Ticket, Urgency, Usage,
+};
 pub use wal::{Defect, Recovered, RottenBody, TornTail, Wal, WalOptions};

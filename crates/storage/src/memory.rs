@@ -9,11 +9,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::batch::{Batch, OpenBatch};
-use crate::error::{AppendError, CloseError, Poison, ReadError, ScanError, StartError};
+use crate::error::{AppendError, CloseError, KeepError, Poison, ReadError, ScanError, StartError};
 use crate::frame::{Frame, LaneId, Offset, Seq};
 use crate::limits::{IN_FLIGHT_BYTES_MAX, WRITE_DELAY_MS};
 use crate::pipeline::{Pipeline, PipelineOptions, Sink};
-use crate::store::{Listener, Store, Ticket, Urgency};
+use crate::store::{Listener, Living, Purpose, Reclaimed, Store, Ticket, Urgency, Usage};
 use crate::tail::Tail;
 
 /// A store without files.
@@ -136,9 +136,10 @@ impl Store for Memory {
     fn append(
         &self,
         urgency: Urgency,
+        purpose: Purpose,
         fill: &mut dyn FnMut(&mut OpenBatch),
     ) -> Result<Ticket, AppendError> {
-        self.pipeline.append(urgency, fill)
+        self.pipeline.append(urgency, purpose, fill)
     }
 
     fn committed(&self) -> Ticket {
@@ -171,6 +172,22 @@ impl Store for Memory {
             }
         }
         Ok(())
+    }
+
+    fn origins(&self) -> Vec<(LaneId, Seq)> {
+        Vec::new()
+    }
+
+    fn raise_origins(&self, _origins: &[(LaneId, Seq)]) -> Result<(), KeepError> {
+        Ok(())
+    }
+
+    fn reclaim(&self, _living: &mut Living<'_>) -> Result<Reclaimed, KeepError> {
+        Ok(Reclaimed::default())
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
     }
 
     fn start(&self, listener: Arc<dyn Listener>) -> Result<(), StartError> {

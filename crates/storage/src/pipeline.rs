@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use crate::batch::{Batch, OpenBatch};
 use crate::error::{AppendError, CloseError, Poison, StartError};
 use crate::frame::{LaneId, Offset, Seq};
-use crate::store::{Listener, Ticket, Urgency};
+use crate::store::{Listener, Purpose, Ticket, Urgency};
 use crate::tail::Tail;
 
 /// What makes batches durable. All calls come from the log thread.
@@ -131,6 +131,7 @@ impl Pipeline {
     pub(crate) fn append(
         &self,
         urgency: Urgency,
+        _purpose: Purpose,
         fill: &mut dyn FnMut(&mut OpenBatch),
     ) -> Result<Ticket, AppendError> {
         let shared = &*self.shared;

@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, OpenBatch};
 use crate::error::{
-    AppendError, CloseError, PageError, Poison, ReadError, ReclaimError, ScanError, StartError,
-    Unsupported,
+    AppendError, CloseError, KeepError, Poison, ReadError, ScanError, StartError, Unsupported,
 };
 use crate::frame::{Frame, LaneId, Offset, Seq};
 
@@ -29,6 +28,92 @@ pub enum Urgency {
     Soon,
 }
 
+/// What an append is for, which decides whether it may use the room that is kept for an emergency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Messages: refused as [`AppendError::DiskFull`] unless there is certainly room for them.
+    Messages {
+        /// At most so many bytes are added, frames included.
+        bytes: usize,
+    },
+    /// Settles, topology, snapshots: what makes room in the end. May use the reserve.
+    Upkeep,
+}
+
+/// Shows to the closure it is given every (lane, seq, bytes of the body) that is needed; `false`:
+/// it gave up, and nothing is to be concluded from what it showed.
+pub type Living<'a> = dyn FnMut(&mut dyn FnMut(LaneId, Seq, u32)) -> bool + 'a;
+
+/// What [`Store::reclaim`] did, and what it saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reclaimed {
+    /// Segments that are gone, because nothing in them was needed.
+    pub removed_segments: u64,
+    /// Segments of which the living frames were written again.
+    pub rewritten_segments: u64,
+    /// Given back to the file system.
+    pub freed_bytes: u64,
+    /// Needed, of `used_bytes`.
+    pub live_bytes: u64,
+    /// Used by the segments that were looked at, before.
+    pub used_bytes: u64,
+    /// There is more to be given back: call again.
+    pub more: bool,
+}
+
+/// What [`Store::scrub`] read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scrubbed {
+    /// Bytes that were read and verified.
+    pub read_bytes: u64,
+    /// The end was reached: the next call begins with the oldest segment again.
+    pub wrapped: bool,
+    /// Damage that was found by this call.
+    pub damaged: Vec<Damaged>,
+}
+
+/// A place that does not hold what was written to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// The file.
+    pub file: String,
+    /// Where in it.
+    pub offset: u64,
+    /// What should be there.
+    pub what: Damage,
+}
+
+/// What is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// The header of a segment.
+    Segment,
+    /// The header of a batch.
+    Batch,
+    /// The head of a frame, or its place in the chain: what is behind it in its batch is not found.
+    Head,
+    /// The body of a frame.
+    Body {
+        /// Its lane.
+        lane: LaneId,
+        /// Its seq.
+        seq: Seq,
+    },
+}
+
+/// What a store uses, cheap to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Files that hold frames.
+    pub files: u64,
+    /// Bytes that all files take on disk.
+    pub disk_bytes: u64,
+    /// Bytes of frames that were committed since the store was opened.
+    pub appended_bytes: u64,
+    /// Messages are refused because the disk is full.
+    pub is_full: bool,
+}
+
 /// Who is told what became of the appends. Called on the log thread, never with a lock of the
 /// store held, so it may call the store, except for [`Store::close`].
 pub trait Listener: Send + Sync {
@@ -38,7 +123,8 @@ pub trait Listener: Send + Sync {
     /// `batches` are durable: every batch exactly once, in append order. They are in the cache.
     fn committed(&self, batches: &[Arc<Batch>], up_to: Ticket);
 
-    /// Bytes in flight fell below half of the limit after an append was refused as full.
+    /// There is room again after an append was refused: bytes in flight fell below half of the
+    /// limit, or a full disk has room for messages.
     fn room(&self);
 
     /// A write or a sync failed: nothing more is ever committed by this store.
@@ -55,6 +141,7 @@ pub trait Store: Send + Sync {
     fn append(
         &self,
         urgency: Urgency,
+        purpose: Purpose,
         fill: &mut dyn FnMut(&mut OpenBatch),
     ) -> Result<Ticket, AppendError>;
 
@@ -73,8 +160,9 @@ pub trait Store: Send + Sync {
     /// verified. On an error `into` is as before. Not for a network thread: it waits for the disk.
     fn read(&self, lane: LaneId, seq: Seq, into: &mut Vec<u8>) -> Result<(), ReadError>;
 
-    /// Shows all of the caller's frames that were committed before [`Store::start`] in append
-    /// order, without their bodies (`body` is empty, `body_len` is true), until `visit` breaks.
+    /// Shows all of the caller's frames that were committed before [`Store::start`] and are not
+    /// below the origin of their lane, in append order, without their bodies (`body` is empty,
+    /// `body_len` is true), until `visit` breaks.
     fn scan(&self, visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>) -> Result<(), ScanError>;
 
     /// Starts the log thread. Before it only [`Store::scan`] and [`Store::read`] are of use.
@@ -97,27 +185,29 @@ pub trait Store: Send + Sync {
         Err(Unsupported { what: "truncate_suffix" })
     }
 
-    /// Keeps a page of state (a chunk of a snapshot) under a number of the caller's. Shape only.
-    fn put_page(&self, page: u64, bytes: &[u8]) -> Result<(), PageError> {
-        let _ = (page, bytes);
-        Err(PageError::Unsupported(Unsupported { what: "put_page" }))
+    /// The origin of every lane that has one, by lane. A lane without one has origin 0.
+    fn origins(&self) -> Vec<(LaneId, Seq)>;
+
+    /// States durably that below these seqs only living frames are needed any more:
+    /// [`Store::scan`] does not show them at the next opening, and [`Store::reclaim`] may remove
+    /// them. An origin never falls: one that is not above what holds changes nothing. Waits for
+    /// the disk: not for a network thread.
+    fn raise_origins(&self, origins: &[(LaneId, Seq)]) -> Result<(), KeepError>;
+
+    /// Gives space back that holds nothing needed. `living` is called once; it shows every
+    /// (lane, seq, bytes of the body) that is needed below the origins, in any order, repeats
+    /// allowed, and returns `false` to give up. What it does not show is gone for ever. Removes and
+    /// rewrites a bounded amount: [`Reclaimed::more`] says to call again. One call at a time;
+    /// waits for the disk.
+    fn reclaim(&self, living: &mut Living<'_>) -> Result<Reclaimed, KeepError>;
+
+    /// Reads on through sealed segments where the last call ended, about so many bytes, verifies
+    /// everything and gives what is damaged. Wraps around.
+    fn scrub(&self, bytes: u64) -> Result<Scrubbed, ReadError> {
+        let _ = bytes;
+        Ok(Scrubbed { wrapped: true, ..Scrubbed::default() })
     }
 
-    /// Reads back a page of state. Shape only.
-    fn get_page(&self, page: u64, into: &mut Vec<u8>) -> Result<(), PageError> {
-        let _ = (page, into);
-        Err(PageError::Unsupported(Unsupported { what: "get_page" }))
-    }
-
-    /// Gives back the space of `lane` below `below`, except for the seqs that `is_live` names; a
-    /// sparse segment may be rewritten. Shape only.
-    fn reclaim(
-        &self,
-        lane: LaneId,
-        below: Seq,
-        is_live: &mut dyn FnMut(Seq) -> bool,
-    ) -> Result<u64, ReclaimError> {
-        let _ = (lane, below, is_live);
-        Err(ReclaimError::Unsupported(Unsupported { what: "reclaim" }))
-    }
+    /// What the store uses.
+    fn usage(&self) -> Usage;
 }

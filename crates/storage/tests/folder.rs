@@ -7,8 +7,8 @@ use std::sync::Arc;
 use courant_storage::sim::SimDisk;
 use courant_storage::suite::Watch;
 use courant_storage::{
-    FrameMeta, LaneId, OpenError, RealDisk, Recovered, Seq, Store, Ticket, TornTail, Urgency, Wal,
-    WalOptions,
+    FrameMeta, LaneId, OpenError, Purpose, RealDisk, Recovered, Seq, Store, Ticket, TornTail,
+    Urgency, Wal, WalOptions,
 };
 
 fn options() -> WalOptions {
@@ -28,7 +28,7 @@ fn append(wal: &Wal, urgency: Urgency, seq: u64, body: &[u8]) -> Ticket {
         seq: Seq(seq),
         term: seq * 2,
     };
-    wal.append(urgency, &mut |open| {
+    wal.append(urgency, Purpose::Upkeep, &mut |open| {
         open.push(meta, &[b"head"], &[body]);
     })
     .unwrap()

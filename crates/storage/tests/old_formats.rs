@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use courant_storage::sim::SimDisk;
 use courant_storage::suite::Watch;
-use courant_storage::{FrameMeta, LaneId, RealDisk, Seq, Store, Urgency, Wal, WalOptions};
+use courant_storage::{FrameMeta, LaneId, Purpose, RealDisk, Seq, Store, Urgency, Wal, WalOptions};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -49,7 +49,7 @@ fn written() -> BTreeMap<String, Vec<u8>> {
             seq: Seq(seq),
             term: 7,
         };
-        let ticket = wal.append(Urgency::Now, &mut |open| {
+        let ticket = wal.append(Urgency::Now, Purpose::Upkeep, &mut |open| {
             open.push(meta, &[&seq.to_le_bytes()], &[&body]);
         });
         watch.wait_committed(ticket.unwrap()).unwrap();

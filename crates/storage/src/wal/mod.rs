@@ -22,11 +22,13 @@ use std::time::Duration;
 
 use crate::batch::{Batch, OpenBatch};
 use crate::disk::Disk;
-use crate::error::{AppendError, CloseError, OpenError, ReadError, ScanError, StartError};
+use crate::error::{
+    AppendError, CloseError, KeepError, OpenError, ReadError, ScanError, StartError,
+};
 use crate::frame::{Frame, LaneId, Offset, Seq};
 use crate::limits;
 use crate::pipeline::{Pipeline, PipelineOptions};
-use crate::store::{Listener, Store, Ticket, Urgency};
+use crate::store::{Listener, Living, Purpose, Reclaimed, Store, Ticket, Urgency, Usage};
 use crate::wal::directory::Directory;
 use crate::wal::filler::Filler;
 use crate::wal::reader::{Found, Verdict, Window};
@@ -204,9 +206,10 @@ impl Store for Wal {
     fn append(
         &self,
         urgency: Urgency,
+        purpose: Purpose,
         fill: &mut dyn FnMut(&mut OpenBatch),
     ) -> Result<Ticket, AppendError> {
-        self.pipeline.append(urgency, fill)
+        self.pipeline.append(urgency, purpose, fill)
     }
 
     fn committed(&self) -> Ticket {
@@ -233,6 +236,22 @@ impl Store for Wal {
             }
         }
         Ok(())
+    }
+
+    fn origins(&self) -> Vec<(LaneId, Seq)> {
+        Vec::new()
+    }
+
+    fn raise_origins(&self, _origins: &[(LaneId, Seq)]) -> Result<(), KeepError> {
+        Ok(())
+    }
+
+    fn reclaim(&self, _living: &mut Living<'_>) -> Result<Reclaimed, KeepError> {
+        Ok(Reclaimed::default())
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
     }
 
     fn start(&self, listener: Arc<dyn Listener>) -> Result<(), StartError> {
