@@ -3,16 +3,13 @@
 //!
 //! A transient message waits while durable records of its own session are in flight. It is placed
 //! just before the first record with a higher number is applied, or when the last record before it
-//! is. While it waits, transient messages of other sessions for the same queue wait with it: a
-//! queue takes transient messages in the order of arrival, and a younger one in front would hide
-//! it from a durable one behind it.
+//! is. Nobody else waits for it: messages of other sessions may be handed over meanwhile, and the
+//! engine puts it where its number belongs.
 //!
 //! Invariant: `list` is in the order of the messages' numbers.
 
 use courant_engine::QueueId;
 use courant_storage::Ticket;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -32,49 +29,23 @@ impl Deferred {
         let durable = self.durable.as_ref().map_or(0, |targets| targets.len() / 4);
         (self.transient.len() + durable) as u64
     }
-
-    fn queues(&self) -> impl Iterator<Item = QueueId> + '_ {
-        let durable = self.durable.as_deref().unwrap_or_default();
-        let (whole, _) = durable.as_chunks::<4>();
-        let durable = whole.iter().map(|id| QueueId(u32::from_le_bytes(*id)));
-        self.transient.iter().copied().chain(durable)
-    }
 }
 
 /// All that wait in one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Deferrals {
     list: VecDeque<(Ticket, Deferred)>,
-    /// Queues that messages of `list` go to: how many, and the last ticket that one waits for.
-    queues: HashMap<QueueId, (u32, Ticket), FixedState>,
 }
 
 impl Deferrals {
-    /// The ticket that has to be applied before a message can be placed, where its own session's
-    /// last one is given.
-    pub(crate) fn turn_of(&self, message: &Deferred, own: Ticket) -> Ticket {
-        if self.list.is_empty() {
-            return own;
-        }
-        let others = message.queues().filter_map(|queue| self.queues.get(&queue));
-        others.map(|(_, after)| *after).fold(own, Ticket::max)
-    }
-
     /// Adds a message with a higher number than all before.
     pub(crate) fn push(&mut self, after: Ticket, message: Deferred) {
-        for queue in message.queues() {
-            let (count, last) = self.queues.entry(queue).or_default();
-            *count += 1;
-            *last = after.max(*last);
-        }
         self.list.push_back((after, message));
     }
 
     /// Takes the first message whose number is below that of a record that is about to be applied.
     pub(crate) fn pop_before(&mut self, seq: u64) -> Option<Deferred> {
-        let (_, message) = self.list.pop_front_if(|(_, message)| message.seq < seq)?;
-        self.forget(&message);
-        Some(message)
+        self.list.pop_front_if(|(_, message)| message.seq < seq).map(|(_, message)| message)
     }
 
     /// Takes all that wait for this ticket or an earlier one, in order.
@@ -86,7 +57,6 @@ impl Deferrals {
         let mut left = VecDeque::new();
         for (after, message) in std::mem::take(&mut self.list) {
             if after <= up_to {
-                self.forget(&message);
                 reached.push(message);
             } else {
                 left.push_back((after, message));
@@ -94,16 +64,5 @@ impl Deferrals {
         }
         self.list = left;
         reached
-    }
-
-    fn forget(&mut self, message: &Deferred) {
-        for queue in message.queues() {
-            if let Some((count, _)) = self.queues.get_mut(&queue) {
-                *count -= 1;
-                if *count == 0 {
-                    self.queues.remove(&queue);
-                }
-            }
-        }
     }
 }

@@ -207,9 +207,8 @@ impl Session {
         let copies = desk.placements.iter().map(Deferred::copies).sum();
         state.transient.keep(self.shard.number, open.seal(), copies);
         for message in desk.placements.drain(..) {
-            let after = state.deferrals.turn_of(&message, self.last_ticket);
-            if after > state.applied {
-                state.deferrals.push(after, message);
+            if self.last_ticket > state.applied {
+                state.deferrals.push(self.last_ticket, message);
             } else {
                 state.place(&message);
             }

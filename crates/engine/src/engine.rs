@@ -196,13 +196,14 @@ impl Engine {
         seq
     }
 
-    /// Puts a transient message into transient queues, at once. Says how many it reached: the
-    /// caller keeps its body until as many numbers came back in [`Effects::freed`].
+    /// Puts a transient message into transient queues, at once, where its number belongs. Says
+    /// how many it reached: the caller keeps its body until as many numbers came back in
+    /// [`Effects::freed`].
     pub fn place(&mut self, seq: u64, size: u32, targets: &[QueueId]) -> u32 {
         let mut reached = 0;
         for target in targets {
             if let Some(queue) = self.floor.queues.get_mut(target) {
-                queue.transient.push(seq, size);
+                queue.push_transient(seq, size);
                 reached += 1;
                 Floor::mark(&mut self.floor.dirty, queue);
             }

@@ -6,8 +6,8 @@
 //! queue began and stays valid while chunks before it are dropped.
 //!
 //! Invariants: `alive` and `bytes` are the sums over the bits; in a ledger, sequence numbers rise
-//! strictly, and only there [`Chunks::at_or_after`] is asked. The transient copies of a durable
-//! message arrive at its commit, behind younger ones: they keep the order of arrival.
+//! strictly, and only there [`Chunks::at_or_after`] is asked. Transient messages keep the order of
+//! arrival.
 
 use crate::limits::CHUNK_ENTRIES;
 use std::collections::VecDeque;

@@ -3,7 +3,8 @@
 //! The order of delivery is the order of sequence numbers over three sources: messages that came
 //! back, durable messages not handed over yet, transient messages not handed over yet. The floor
 //! keeps one cursor for each of the last two; what lies before a cursor and is alive is leased,
-//! being settled, or in `returned`.
+//! being settled, or in `returned`. A transient message that arrives behind younger ones (it waited
+//! for a commit) is in `returned` from the beginning, so that the heads of all three rise.
 
 pub mod chunks;
 pub mod leases;
@@ -13,7 +14,7 @@ use crate::limits::{VISIBILITY_MS_DEFAULT, VISIBILITY_MS_MAX, VISIBILITY_MS_MIN}
 use crate::name::{Name, NamespaceId, QueueId};
 use crate::subscription::SubscriptionId;
 use chunks::{Chunks, Entry, Position};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The policies of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +93,10 @@ pub(crate) struct FloorQueue {
     /// The session that alone may use it and with which it goes.
     pub(crate) owner: Option<crate::slab::Key>,
     pub(crate) transient: Chunks,
+    /// The highest number in `transient` so far.
+    newest_transient: u64,
+    /// Places in `transient`, not before its cursor, of messages that came behind younger ones.
+    late: BTreeSet<Position>,
     ledger_cursor: Position,
     transient_cursor: Position,
     pub(crate) returned: BTreeMap<u64, Returned>,
@@ -123,6 +128,8 @@ impl FloorQueue {
             options,
             owner: None,
             transient: Chunks::default(),
+            newest_transient: 0,
+            late: BTreeSet::new(),
             ledger_cursor: Position::default(),
             transient_cursor: Position::default(),
             returned: BTreeMap::new(),
@@ -137,10 +144,36 @@ impl FloorQueue {
         }
     }
 
+    /// Adds a transient message, which may be older than some that are there.
+    pub(crate) fn push_transient(&mut self, seq: u64, size: u32) {
+        self.transient.push(seq, size);
+        if seq < self.newest_transient {
+            let position = Position(self.transient.end().0.saturating_sub(1));
+            self.late.insert(position);
+            self.returned.insert(seq, Returned { position, size, attempts: 0, durable: false });
+        }
+        self.newest_transient = self.newest_transient.max(seq);
+    }
+
+    /// The oldest transient message that was not handed over and is not in `returned`.
+    fn next_transient(&mut self) -> Option<Entry> {
+        let mut next = self.transient.next_alive(self.transient_cursor)?;
+        while let Some(&late) = self.late.first()
+            && late <= next.position
+        {
+            self.late.pop_first();
+            if late == next.position {
+                self.transient_cursor = Position(late.0 + 1);
+                next = self.transient.next_alive(self.transient_cursor)?;
+            }
+        }
+        Some(next)
+    }
+
     /// Takes the message with the lowest number that nobody holds.
     pub(crate) fn take(&mut self, ledger: Option<&LedgerQueue>) -> Option<Taken> {
         let durable = ledger.and_then(|queue| queue.chunks.next_alive(self.ledger_cursor));
-        let transient = self.transient.next_alive(self.transient_cursor);
+        let transient = self.next_transient();
         let durable_seq = durable.map_or(u64::MAX, |entry| entry.seq);
         let transient_seq = transient.map_or(u64::MAX, |entry| entry.seq);
         if let Some((&seq, _)) = self.returned.first_key_value()

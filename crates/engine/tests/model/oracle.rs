@@ -282,9 +282,6 @@ impl Oracle {
     pub(crate) fn take(&mut self, id: QueueId, is_auto: bool) -> Option<(u64, Message)> {
         let queue = self.queues.get_mut(&id)?;
         let seq = queue.next()?;
-        if queue.arrivals.front() == Some(&seq) {
-            queue.arrivals.pop_front();
-        }
         let message = queue.messages.get_mut(&seq)?;
         let seen = message.clone();
         message.is_fresh = false;

@@ -1,13 +1,10 @@
 //! The naive queue: every message there is, with its state.
 //!
-//! What a consumer may get next is the lowest number among three candidates: the messages that
-//! came back, the durable ones never handed over, and the oldest *arrival* of the transient ones
-//! never handed over. A transient copy of a durable message arrives at its commit, behind younger
-//! transient messages; only in a queue that saw such an arrival can the candidate differ from the
-//! lowest number of all, and there alone the plain rule is not asserted.
+//! What a consumer gets next is the lowest number of all that are ready. A transient message that
+//! waited for a commit arrives behind younger ones, and takes the place of its number all the same.
 
 use courant_engine::{Cause, NamespaceId, QueueCounts, QueueId, QueueOptions, SessionId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -41,10 +38,6 @@ pub(crate) struct Queue {
     pub(crate) options: QueueOptions,
     pub(crate) owner: Option<SessionId>,
     pub(crate) messages: BTreeMap<u64, Message>,
-    /// Fresh transient messages in the order they came.
-    pub(crate) arrivals: VecDeque<u64>,
-    last_arrival: u64,
-    is_late: bool,
 }
 
 impl Queue {
@@ -61,9 +54,6 @@ impl Queue {
             options,
             owner: None,
             messages: BTreeMap::new(),
-            arrivals: VecDeque::new(),
-            last_arrival: 0,
-            is_late: false,
         }
     }
 
@@ -71,25 +61,12 @@ impl Queue {
         let state = State::Ready;
         let message = Message { size, durable, attempts: 0, noted: 0, is_fresh: true, state };
         assert!(self.messages.insert(seq, message).is_none(), "the number {seq} came twice");
-        if !durable {
-            self.is_late |= seq < self.last_arrival;
-            self.last_arrival = self.last_arrival.max(seq);
-            self.arrivals.push_back(seq);
-        }
     }
 
-    /// The number of the message that a consumer may get next.
+    /// The number of the message that a consumer gets next.
     pub(crate) fn next(&self) -> Option<u64> {
-        let ready = |m: &Message| m.state == State::Ready;
-        let mut waiting = self.messages.iter().filter(|(_, m)| ready(m));
-        let lowest = waiting.clone().next().map(|(seq, _)| *seq);
-        if !self.is_late {
-            return lowest;
-        }
-        let back = waiting.clone().find(|(_, m)| !m.is_fresh).map(|(seq, _)| *seq);
-        let durable = waiting.find(|(_, m)| m.is_fresh && m.durable).map(|(seq, _)| *seq);
-        let transient = self.arrivals.front().copied();
-        [back, durable, transient].into_iter().flatten().min()
+        let mut waiting = self.messages.iter().filter(|(_, m)| m.state == State::Ready);
+        waiting.next().map(|(seq, _)| *seq)
     }
 
     pub(crate) fn counts(&self, subscriptions: u32) -> QueueCounts {
