@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use courant::{Broker, OpenError, Options};
-use courant_storage::{Disk, File, RealDisk};
+use courant_storage::{Disk, File, RealDisk, Space};
 
 const VARIABLE: &str = "COURANT_FAIL_POINT";
 
@@ -246,6 +246,10 @@ impl Disk for FailingDisk {
 
     fn entropy(&self) -> u64 {
         self.disk.entropy()
+    }
+
+    fn space(&self) -> io::Result<Option<Space>> {
+        self.disk.space()
     }
 }
 

@@ -48,6 +48,21 @@ pub trait Disk: Send + Sync {
 
     /// A number that nobody can guess.
     fn entropy(&self) -> u64;
+
+    /// How much room the volume of the folder has; `None` if nobody knows, which is taken as
+    /// without end.
+    fn space(&self) -> io::Result<Option<Space>> {
+        Ok(None)
+    }
+}
+
+/// The room on a volume, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Of the volume.
+    pub total: u64,
+    /// What this process may still take.
+    pub available: u64,
 }
 
 /// One file; all offsets are in bytes.
@@ -67,8 +82,9 @@ pub trait File: Send + Sync {
     /// Cuts or extends.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Reserves space up to `len` and extends the file to it; what is new reads as zeros. Only
-    /// advice: a file system that can't does nothing.
+    /// Makes sure of the space up to `len` and extends the file to it; what is new reads as zeros.
+    /// Where the file system can't promise space, zeros are written. When it fails, the length is
+    /// anything between the old one and `len`.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
     /// Length.
@@ -94,6 +110,25 @@ pub(crate) fn write_full(file: &dyn File, mut bytes: &[u8], mut offset: u64) -> 
         }
     }
     Ok(())
+}
+
+/// Extends the file to `len` with zeros that are written.
+fn write_zeros(file: &dyn File, len: u64) -> io::Result<()> {
+    const STEP_BYTES: usize = 1 << 20;
+    let mut at = file.len()?;
+    let zeros = vec![0; STEP_BYTES];
+    while at < len {
+        let step = usize::try_from(len - at).unwrap_or(STEP_BYTES).min(STEP_BYTES);
+        write_full(file, zeros.get(..step).unwrap_or(&zeros), at)?;
+        at += step as u64;
+    }
+    Ok(())
+}
+
+/// Whether an operation failed because the disk, or the share of it for this user, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull, WriteZero};
+    matches!(error.kind(), StorageFull | QuotaExceeded | WriteZero)
 }
 
 /// Reads until `into` is full or the file ends, and says how much was read.
@@ -202,6 +237,13 @@ impl Disk for RealDisk {
         use std::hash::{BuildHasher, RandomState};
         RandomState::new().hash_one(std::process::id())
     }
+
+    fn space(&self) -> io::Result<Option<Space>> {
+        let volume = rustix::fs::fstatvfs(&self.handle)?;
+        let total = volume.f_blocks.saturating_mul(volume.f_frsize);
+        let available = volume.f_bavail.saturating_mul(volume.f_frsize);
+        Ok((total > 0).then_some(Space { total, available }))
+    }
 }
 
 struct RealFile {
@@ -232,10 +274,14 @@ impl File for RealFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        let advice = rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len);
-        match advice {
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
-            other => Ok(other?),
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+        loop {
+            match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => return write_zeros(self, len),
+                other => return Ok(other?),
+            }
         }
     }
 

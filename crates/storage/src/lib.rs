@@ -33,7 +33,7 @@ mod tail;
 pub mod wal;
 
 pub use batch::{Batch, OpenBatch};
-pub use disk::{Disk, File, RealDisk};
+pub use disk::{Disk, File, RealDisk, Space};
 pub use error::{
     AppendError, CloseError, KeepError, OpenError, Poison, ReadError, ScanError, StartError,
 };

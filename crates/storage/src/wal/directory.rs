@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::batch::Batch;
-use crate::disk::{Disk, write_full};
+use crate::disk::{Disk, is_full, write_full};
 use crate::error::Poison;
 use crate::frame::{LaneId, Seq};
 use crate::wal::WalOptions;
@@ -176,11 +176,11 @@ impl Known {
 /// Turns an error of a write into the cause of a poison.
 pub(crate) fn written(file: &str, offset: u64) -> impl FnOnce(io::Error) -> Poison {
     let file = Arc::from(file);
-    move |error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero => {
-            Poison::DiskFull { file, offset }
+    move |error| {
+        if is_full(&error) {
+            return Poison::DiskFull { file, offset };
         }
-        _ => Poison::Write { file, offset, reason: error.to_string().into() },
+        Poison::Write { file, offset, reason: error.to_string().into() }
     }
 }
 
@@ -192,10 +192,10 @@ pub(crate) fn synced(file: &str) -> impl FnOnce(io::Error) -> Poison {
 
 fn folder(what: &'static str, file: &str) -> impl FnOnce(io::Error) -> Poison {
     let file = Arc::from(file);
-    move |error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Poison::DiskFull { file, offset: 0 }
+    move |error| {
+        if is_full(&error) {
+            return Poison::DiskFull { file, offset: 0 };
         }
-        _ => Poison::Folder { what, file, reason: error.to_string().into() },
+        Poison::Folder { what, file, reason: error.to_string().into() }
     }
 }
