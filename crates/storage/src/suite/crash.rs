@@ -159,7 +159,7 @@ impl Run {
         self.compare(&wal)?;
         let watch = Watch::new();
         if self.dice.chance(80) {
-            let fault = Fault::ALL.get(self.dice.below(8) as usize).copied();
+            let fault = Fault::ALL.get(self.dice.below(9) as usize).copied();
             let fault = fault.unwrap_or(Fault::PowerLoss);
             self.disk.fail_at(self.dice.below(60) + 1, fault);
         }
