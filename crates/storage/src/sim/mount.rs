@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, Space};
 use crate::sim::Dice;
 use crate::sim::contents::{BLOCK_BYTES, FileOp, Kept};
 use crate::sim::fault::{Action, Fault, Faults, gone, io_error, no_space, told};
@@ -306,5 +306,12 @@ impl Disk for Mount {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         world.entropy += 1;
         Dice::new(world.entropy).roll()
+    }
+
+    fn space(&self) -> io::Result<Option<Space>> {
+        let world = self.world()?;
+        let used = world.vault.used_bytes();
+        let space = |total: u64| Space { total, available: total.saturating_sub(used) };
+        Ok(world.capacity.map(space))
     }
 }
