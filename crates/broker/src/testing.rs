@@ -1,12 +1,18 @@
 //! Switches for tests, behind the feature `testing`: seeded defects, small logs, and the hash of a
 //! replay. The server never has them.
 
+mod gate;
+
+use crate::broker::Broker;
 use crate::error::OpenError;
+use crate::options::Options;
 use crate::recovery;
 use courant_engine::limits::SEQ_BLOCK;
 use courant_engine::{Engine, Record};
 use courant_storage::{Disk, LaneId, Wal, WalOptions};
 use std::sync::Arc;
+
+pub use gate::Gate;
 
 /// Known wrong behaviour, to show that the tests catch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,4 +64,13 @@ pub fn replayed_hash(disk: Arc<dyn Disk>) -> Result<u64, OpenError> {
     let (wal, _) = Wal::open(disk, options)?;
     let (engine, _) = recovery::replay(&wal, LaneId(0))?;
     Ok(engine.ledger().hash())
+}
+
+/// A broker on a simulated disk whose syncs wait while the gate is shut; within a tokio runtime, on
+/// a thread that may wait.
+pub fn gated(options: Options) -> Result<(Broker, Arc<Gate>), OpenError> {
+    let gate = Arc::new(Gate::default());
+    let disk = courant_storage::sim::SimDisk::new().mount();
+    let disk = gate::GatedDisk { disk, gate: Arc::clone(&gate) };
+    Ok((Broker::open_disk(Arc::new(disk), options)?, gate))
 }

@@ -3,15 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "tests panic")]
 
 mod client;
-mod gate;
 
 use client::{Client, Event, texts, until};
-use courant::testing::Testing;
+use courant::testing::{Gate, Testing};
 use courant::{
     Broker, Destination, Level, OpenError, Options, QueueOptions, Refusal, Subscribed, Verdict,
 };
 use courant_storage::sim::{Fault, SimDisk};
-use gate::{Gate, GatedDisk};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,10 +24,7 @@ fn open(disk: &SimDisk) -> Broker {
 
 /// A broker whose syncs wait while the gate is shut.
 fn gated(options: Options) -> (Broker, Arc<Gate>) {
-    let gate = Arc::new(Gate::default());
-    let disk = GatedDisk { disk: SimDisk::new().mount(), gate: Arc::clone(&gate) };
-    let broker = tokio::task::block_in_place(|| Broker::open_disk(Arc::new(disk), options));
-    (broker.unwrap(), gate)
+    tokio::task::block_in_place(|| courant::testing::gated(options)).unwrap()
 }
 
 const DURABLE: (Level, bool) = (Level::Committed, true);

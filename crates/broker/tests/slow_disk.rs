@@ -4,13 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "tests panic")]
 
 mod client;
-mod gate;
 
 use client::{Client, Event, Lines, texts, until};
-use courant::testing::Testing;
+use courant::testing::{Gate, Testing};
 use courant::{Broker, Destination, Level, Options, Subscribed};
-use courant_storage::sim::SimDisk;
-use gate::{Gate, GatedDisk};
 use std::sync::Arc;
 
 const DURABLE: (Level, bool) = (Level::Committed, true);
@@ -20,10 +17,7 @@ const TRANSIENT: (Level, bool) = (Level::Memory, false);
 fn gated() -> (Broker, Arc<Gate>) {
     let testing = Testing { fill_ahead_bytes: Some(0), ..Testing::default() };
     let options = Options { testing, ..Options::default() };
-    let gate = Arc::new(Gate::default());
-    let disk = GatedDisk { disk: SimDisk::new().mount(), gate: Arc::clone(&gate) };
-    let broker = tokio::task::block_in_place(|| Broker::open_disk(Arc::new(disk), options));
-    (broker.unwrap(), gate)
+    tokio::task::block_in_place(|| courant::testing::gated(options)).unwrap()
 }
 
 async fn put(client: &mut Client, to: Destination<'_>, body: &str, kind: (Level, bool)) {

@@ -145,16 +145,12 @@ impl Talk {
             }
             Command::Get { destination, options } => self.get(destination, options).await,
             Command::Stats { destination, .. } => self.stats(destination.as_ref(), req),
-            Command::Ping { .. } => {
-                reply::pong(&mut self.replies, req);
-                Ok(())
-            }
             Command::Quit { .. } => {
                 Line::ok(&mut self.replies, req).end();
                 Ok(())
             }
             Command::Connect { .. } => Err(Refused::about(Refusal::AlreadyConnected, "")),
-            // PUB and settles are batched by the reader; PONG has no reply.
+            // PUB, settles and PING are the reader's; PONG has no reply.
             _ => Ok(()),
         };
         let mut next = if verb == Verb::Quit { Next::Close } else { Next::Go };

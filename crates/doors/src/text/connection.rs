@@ -11,6 +11,7 @@
 
 use super::command::{Next, SettleBatch};
 use super::outlet::TextOutlet;
+use super::ping::{self, Heard};
 use super::publish::PublishBatch;
 use super::refusal::{self, Refused};
 use super::subscriptions::Subscriptions;
@@ -19,7 +20,7 @@ use crate::clock::ahead;
 use crate::native::Door;
 use courant::{Principal, Refusal};
 use courant_wire::Limits;
-use courant_wire::text::{Command, Decoded, Line, Login, Verb, WireError, decode, reply};
+use courant_wire::text::{Command, Decoded, Line, Login, Verb, WireError, decode};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -30,7 +31,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::time::Sleep;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 128 * 1024;
@@ -152,7 +152,12 @@ impl Talk {
         }
     }
 
-    fn say_refused(&mut self, refused: &Refused, req: Option<&[u8]>, command: Option<(Verb, u64)>) {
+    pub(super) fn say_refused(
+        &mut self,
+        refused: &Refused,
+        req: Option<&[u8]>,
+        command: Option<(Verb, u64)>,
+    ) {
         let mut line = Vec::new();
         refusal::write_reply(&mut line, refused, req, command);
         self.session.outbox().reply(&line, None);
@@ -173,7 +178,7 @@ impl Talk {
             match stop {
                 Stop::Close => return,
                 Stop::Command => {
-                    if self.run_first(carry).await == Next::Close {
+                    if self.run_first(reader, carry).await == Next::Close {
                         return;
                     }
                     stop = self.take(carry);
@@ -210,32 +215,6 @@ impl Talk {
                 () = outbox.closed() => return,
             }
         }
-    }
-
-    /// Looks whether the connection is still there. Says whether it goes on.
-    fn ask(
-        &mut self,
-        heard: &mut Heard,
-        carry: &[u8],
-        quiet: Pin<&mut Sleep>,
-        every: Duration,
-    ) -> bool {
-        if heard.anything {
-            *heard = Heard::default();
-        } else if heard.asked {
-            let refusal =
-                if carry.is_empty() { Refusal::IdleTimeout } else { Refusal::CommandTimeout };
-            self.say_refused(&Refused::about(refusal, ""), None, None);
-            return false;
-        } else {
-            heard.asked = true;
-            let mut ping = Vec::new();
-            reply::ping(&mut ping);
-            self.session.outbox().notice(&ping);
-            self.session.outbox().flush();
-        }
-        quiet.reset(ahead(every));
-        true
     }
 
     /// Reads once and does what was read. `None` at the end of the stream.
@@ -385,6 +364,10 @@ impl Talk {
                 }
                 added.map_err(|refused| (refused, publishes))
             }
+            Command::Ping { .. } => {
+                ping::pong(self.session.outbox(), command.req());
+                Ok(())
+            }
             Command::Pong => Ok(()),
             _ => return Ok(false),
         };
@@ -414,16 +397,25 @@ impl Talk {
         Ok(())
     }
 
-    /// Does the first command of the carried bytes, waiting where it has to.
-    async fn run_first(&mut self, carry: &mut Vec<u8>) -> Next {
+    /// Does the first command of the carried bytes, waiting where it has to. Meanwhile PINGs that
+    /// come behind it are answered.
+    async fn run_first(&mut self, reader: &mut OwnedReadHalf, carry: &mut Vec<u8>) -> Next {
         let whole = std::mem::take(carry);
         let Decoded::Command { command, consumed } = decode(&whole, &Limits::DEFAULT) else {
             *carry = whole;
             return Next::Close;
         };
-        self.ordinal += 1;
-        let next = self.run(&command, self.ordinal).await;
         carry.extend_from_slice(&whole[consumed..]);
+        self.ordinal += 1;
+        let ordinal = self.ordinal;
+        let outbox = Arc::clone(self.session.outbox());
+        let mut answered = 0;
+        let next = tokio::select! {
+            biased;
+            next = self.run(&command, ordinal) => next,
+            never = ping::answer(reader, carry, &outbox, &mut answered) => match never {},
+        };
+        self.ordinal += answered;
         next
     }
 }
@@ -437,15 +429,11 @@ fn is_plain(publish: &courant_wire::text::Publish<'_>) -> bool {
     options.next().is_some_and(|(key, _)| key.name() == "req") && options.next().is_none()
 }
 
-/// What was heard since the timer looked last.
-#[derive(Debug, Default)]
-struct Heard {
-    anything: bool,
-    asked: bool,
-}
-
 /// Reads once and adds what came to the carried bytes.
-async fn read_more(reader: &mut OwnedReadHalf, carry: &mut Vec<u8>) -> io::Result<usize> {
+pub(super) async fn read_more(
+    reader: &mut OwnedReadHalf,
+    carry: &mut Vec<u8>,
+) -> io::Result<usize> {
     poll_fn(|context| {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.resize(READ_BYTES, 0);

@@ -4,6 +4,7 @@ mod command;
 mod connection;
 mod message;
 mod outlet;
+mod ping;
 mod publish;
 pub(crate) mod refusal;
 mod subscriptions;

@@ -1,8 +1,6 @@
 //! A simulated disk whose syncs wait while its gate is shut: what is in flight stays so as long as
 //! a test wants.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
-
 use courant_storage::disk::{Disk, File};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -15,10 +13,12 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// Syncs wait from now on.
     pub fn shut(&self) {
         *self.is_shut.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
+    /// Syncs pass again.
     pub fn open(&self) {
         *self.is_shut.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.changed.notify_all();
@@ -33,9 +33,9 @@ impl Gate {
 }
 
 /// A disk behind a gate.
-pub struct GatedDisk {
-    pub disk: Arc<dyn Disk>,
-    pub gate: Arc<Gate>,
+pub(super) struct GatedDisk {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) gate: Arc<Gate>,
 }
 
 struct GatedFile {
