@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// Crates that are never shipped: they measure, test or build, so some rules leave them alone.
-pub(crate) const TOOLS: &[&str] = &["bench", "e2e", "sim", "xtask"];
+pub(crate) const TOOLS: &[&str] = &["bench", "e2e", "forgetful", "sim", "xtask"];
 
 /// A file that is, or could be, committed.
 #[derive(Debug)]

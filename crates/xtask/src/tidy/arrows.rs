@@ -19,7 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("server", &["doors", "cluster", "broker", "storage"]),
     ("client", &["wire"]),
     ("bench", &["client", "wire"]),
-    ("e2e", &["client", "wire"]),
+    ("e2e", &["client", "wire", "forgetful"]),
+    ("forgetful", &[]),
     ("sim", &["cluster", "broker", "engine", "storage", "wire"]),
     ("xtask", &[]),
 ];
