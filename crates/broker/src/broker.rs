@@ -1,5 +1,6 @@
 //! The handle that programs and doors hold.
 
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::embedded::EmbeddedSession;
 use crate::error::{CloseError, OpenError};
@@ -42,6 +43,7 @@ struct Inner {
     shard: Arc<Shard>,
     keeper: Arc<Keeper>,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
+    budget: Arc<Budget>,
     options: Options,
     opened: Opened,
 }
@@ -126,7 +128,9 @@ impl Broker {
         let opened = Opened { records, messages, term, log };
         let reader_thread = Mutex::new(Some(thread));
         let keeper = Arc::new(Keeper(reader));
-        Ok(Self { inner: Arc::new(Inner { shard, keeper, reader_thread, options, opened }) })
+        let budget = Budget::new(options.outboxes_bytes_max);
+        let inner = Inner { shard, keeper, reader_thread, budget, options, opened };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What the opening found.
@@ -142,7 +146,8 @@ impl Broker {
         outlet: Box<dyn Outlet>,
     ) -> Result<Session, Refusal> {
         let shard = &self.inner.shard;
-        let outbox = Outbox::new(SHARD, outlet, Arc::clone(&self.inner.keeper.0));
+        let reader = Arc::clone(&self.inner.keeper.0);
+        let outbox = Outbox::new(SHARD, outlet, (reader, &self.inner.budget));
         let id = {
             let mut state = shard.lock();
             let id = state.engine.attach(namespace, principal)?;
@@ -196,6 +201,11 @@ impl Broker {
     /// Ends all sessions: their clients are told that the broker closes.
     pub fn end_sessions(&self) {
         self.inner.shard.close_sessions(Refusal::Closing);
+    }
+
+    /// Bytes that wait for clients that read slowly; what waits for others is not counted.
+    pub fn outboxes_bytes(&self) -> usize {
+        self.inner.budget.held()
     }
 
     /// Whether the log failed: nothing is confirmed any more.

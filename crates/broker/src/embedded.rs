@@ -1,7 +1,7 @@
 //! Sessions inside this process: the same queues without a protocol in between.
 
 use crate::confirm::{Confirm, Level};
-use crate::limits::OUTBOX_BYTES_MAX;
+use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN};
 use crate::outlet::{Flush, Message, Outlet, Tag};
 use crate::publish::Outgoing;
 use crate::session::{Destination, Session, Subscribed};
@@ -190,8 +190,8 @@ impl EmbeddedSession {
     /// Lets more come once half of what may wait was taken.
     fn note_taken(&self, bytes: usize) {
         let before = self.inner.waiting_bytes.fetch_sub(bytes, Ordering::SeqCst);
-        let low = OUTBOX_BYTES_MAX / 2;
-        if before > low && before - bytes <= low {
+        let falls_below = |low: usize| before > low && before - bytes <= low;
+        if falls_below(OUTBOX_BYTES_MAX / 2) || falls_below(OUTBOX_BYTES_MIN / 2) {
             self.session.outbox().flush();
         }
     }

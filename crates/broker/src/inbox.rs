@@ -31,6 +31,24 @@ pub(crate) struct Queue {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// Room beyond this is given back once it is empty.
+const KEEP_BYTES: usize = 64 << 10;
+
+impl Queue {
+    /// Gives back the room that only a burst needed. Called when everything was taken out.
+    pub(crate) fn shrink(&mut self) {
+        if self.items.capacity() * size_of::<Item>() > KEEP_BYTES {
+            self.items = VecDeque::new();
+        }
+        if self.deliveries.capacity() * size_of::<Placed>() > KEEP_BYTES {
+            self.deliveries = VecDeque::new();
+        }
+        if self.bytes.capacity() > KEEP_BYTES {
+            self.bytes = Vec::new();
+        }
+    }
+}
+
 /// Replies to consecutive requests that wait for the same thing.
 #[derive(Debug)]
 pub(crate) struct Span {
@@ -82,6 +100,9 @@ impl Inbox {
             self.queue.bytes.extend_from_slice(&front[..from_front]);
             self.queue.bytes.extend_from_slice(&back[..ready - from_front]);
             self.span_bytes.drain(..ready);
+            if self.span_bytes.is_empty() && self.span_bytes.capacity() > KEEP_BYTES {
+                self.span_bytes = VecDeque::new();
+            }
             match self.queue.items.back_mut() {
                 Some(Item::Bytes(count)) => *count += ready,
                 _ => self.queue.items.push_back(Item::Bytes(ready)),

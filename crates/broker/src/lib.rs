@@ -15,6 +15,7 @@
 
 mod body;
 mod broker;
+mod budget;
 mod clock;
 mod codec;
 mod confirm;
@@ -67,6 +68,10 @@ pub mod limits {
     };
     /// Bytes that wait for one connection before its deliveries stop and its commands wait.
     pub const OUTBOX_BYTES_MAX: usize = 1 << 20;
+    /// The same when all connections together hold what they may.
+    pub const OUTBOX_BYTES_MIN: usize = 64 << 10;
+    /// Bytes that may wait for all connections together, unless the options say otherwise.
+    pub const OUTBOXES_BYTES_MAX: usize = 64 << 20;
     /// Bytes of transient messages before more are refused.
     pub const TRANSIENT_BYTES_MAX: usize = 1 << 30;
     /// Destinations whose route one session remembers.

@@ -7,6 +7,8 @@ pub struct Options {
     pub cache_bytes_max: usize,
     /// Bytes that may wait for their commit before publishers wait.
     pub in_flight_bytes_max: usize,
+    /// Bytes that may wait for all clients together before each may have only a little.
+    pub outboxes_bytes_max: usize,
     /// Size of a segment of the log.
     pub segment_bytes: u64,
     /// Switches for tests.
@@ -19,6 +21,7 @@ impl Default for Options {
         Self {
             cache_bytes_max: courant_storage::limits::CACHE_BYTES_MAX,
             in_flight_bytes_max: courant_storage::limits::IN_FLIGHT_BYTES_MAX,
+            outboxes_bytes_max: crate::limits::OUTBOXES_BYTES_MAX,
             segment_bytes: courant_storage::limits::SEGMENT_BYTES,
             #[cfg(feature = "testing")]
             testing: crate::testing::Testing::default(),

@@ -9,14 +9,15 @@
 //! those that wait for a commit hold back the later ones, but not deliveries. A delivery whose
 //! body must be read from disk holds its place: later deliveries wait behind it.
 //!
-//! Bounds: deliveries stop when [`OUTBOX_BYTES_MAX`] bytes wait, those that are still on disk among
-//! them (the engine is told that the session is stalled), live frames are dropped and counted, and
-//! doors stop reading commands.
+//! Bounds: deliveries stop when as many bytes wait as the outbox's share of the common budget allows
+//! (`budget.rs`), those that are still on disk among them (the engine is told that the session is
+//! stalled), live frames are dropped and counted, and doors stop reading commands.
 
 use crate::body::{Placed, Source};
+use crate::budget::{Budget, Share};
 use crate::confirm::Level;
 use crate::inbox::{Inbox, Item, Queue, Span};
-use crate::limits::OUTBOX_BYTES_MAX;
+use crate::limits::OUTBOX_BYTES_MIN;
 use crate::outlet::{Flush, Outlet, Tag};
 use crate::pipe::Pipe;
 use crate::reader::Reader;
@@ -40,6 +41,7 @@ pub struct Outbox {
     queued: AtomicUsize,
     /// Bytes that the outlet holds.
     held: AtomicUsize,
+    share: Share,
     /// Something was pushed since the pipe's holder looked last.
     is_dirty: AtomicBool,
     is_stalled: AtomicBool,
@@ -70,7 +72,7 @@ impl Outbox {
     pub(crate) fn new(
         shard_number: u16,
         outlet: Box<dyn Outlet>,
-        reader: Arc<Reader>,
+        (reader, budget): (Arc<Reader>, &Arc<Budget>),
     ) -> Arc<Self> {
         Arc::new(Self {
             shard_number,
@@ -78,6 +80,7 @@ impl Outbox {
             pipe: Mutex::new(Pipe::new(outlet)),
             queued: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
+            share: Share::new(budget),
             is_dirty: AtomicBool::new(false),
             is_stalled: AtomicBool::new(false),
             is_resuming: AtomicBool::new(false),
@@ -111,7 +114,8 @@ impl Outbox {
 
     /// Whether so much waits that nothing should be added that can wait elsewhere.
     pub fn is_congested(&self) -> bool {
-        self.pressure() > OUTBOX_BYTES_MAX
+        let pressure = self.pressure();
+        pressure > OUTBOX_BYTES_MIN && pressure > self.share.allowance()
     }
 
     /// Whether the client is gone or was closed.
@@ -201,9 +205,11 @@ impl Outbox {
         if inbox.failed.is_some() {
             return;
         }
-        self.queued.fetch_add(bytes, Ordering::Relaxed);
+        self.queued.fetch_add(bytes, Ordering::SeqCst);
         inbox.queue.deliveries.extend(run);
         inbox.queue.items.push_back(Item::Run(tag, source, run.len()));
+        drop(inbox);
+        self.share.count(|| self.pressure());
         self.mark();
     }
 
@@ -280,10 +286,11 @@ impl Outbox {
             };
             pipe.outlet.committed(committed);
             pipe.encode(self.shard_number);
+            pipe.queue.shrink();
         }
         self.push_out(pipe);
         let wants_reader = !pipe.waiting.items.is_empty() && !pipe.has_reader;
-        if wants_reader && pipe.outlet.held_bytes() <= OUTBOX_BYTES_MAX && !pipe.is_gone {
+        if wants_reader && pipe.outlet.held_bytes() <= self.share.allowance() && !pipe.is_gone {
             pipe.has_reader = self.reader.want(self);
             if !pipe.has_reader {
                 pipe.abandon();
@@ -296,6 +303,7 @@ impl Outbox {
     /// Notes what the pipe holds.
     fn hold(&self, pipe: &Pipe) {
         self.held.store(pipe.outlet.held_bytes() + pipe.waiting_bytes, Ordering::SeqCst);
+        self.share.count(|| self.pressure());
     }
 
     /// Notes that nobody is there any more.
@@ -357,8 +365,10 @@ impl Outbox {
     /// flush. That may fill this outbox again and flush it: whoever does so finds `is_resuming`
     /// and leaves the rest to this loop, so that a long backlog needs no deep stack.
     fn wake_owner(&self) -> bool {
-        let is_low = self.pressure() <= OUTBOX_BYTES_MAX / 2;
-        if !is_low || self.is_closed() || !self.is_stalled.load(Ordering::SeqCst) {
+        if !self.share.is_low(self.pressure())
+            || self.is_closed()
+            || !self.is_stalled.load(Ordering::SeqCst)
+        {
             return false;
         }
         if self.is_resuming.swap(true, Ordering::SeqCst) {
@@ -383,7 +393,7 @@ impl Outbox {
     pub(crate) fn wanted(&self, most: usize, seqs: &mut Vec<u64>) {
         seqs.clear();
         let pipe = lock(&self.pipe);
-        pipe.wanted(most, seqs);
+        pipe.wanted((most, self.share.allowance()), seqs);
     }
 
     /// Sends the deliveries that [`Self::wanted`] named, with the bodies that were read; one that
@@ -392,7 +402,7 @@ impl Outbox {
         let mut pipe = lock(&self.pipe);
         pipe.supply(self.shard_number, bodies, count);
         let more = !pipe.waiting.items.is_empty();
-        let again = more && pipe.outlet.held_bytes() <= OUTBOX_BYTES_MAX && !pipe.is_gone;
+        let again = more && pipe.outlet.held_bytes() <= self.share.allowance() && !pipe.is_gone;
         pipe.has_reader = again;
         self.push_out(&mut pipe);
         self.hold(&pipe);

@@ -2,7 +2,6 @@
 
 use crate::body::{Placed, Source};
 use crate::inbox::{Item, Queue};
-use crate::limits::OUTBOX_BYTES_MAX;
 use crate::outlet::{Message, Outlet, Tag};
 use courant_storage::Batch;
 
@@ -65,13 +64,7 @@ impl Pipe {
                 Item::Cancelled(tag, cause) if self.waiting.items.is_empty() => {
                     self.outlet.cancelled(tag, cause);
                 }
-                Item::Run(tag, source, count) => {
-                    for placed in self.queue.deliveries.drain(..count) {
-                        self.waiting_bytes += placed.bytes();
-                        self.waiting.deliveries.push_back(placed);
-                    }
-                    self.waiting.items.push_back(Item::Run(tag, source, count));
-                }
+                Item::Run(tag, source, count) => self.put_off(tag, source, count),
                 Item::Refused(refusal) if self.waiting.items.is_empty() => {
                     self.outlet.refused(refusal);
                 }
@@ -81,8 +74,21 @@ impl Pipe {
         self.queue.bytes.clear();
     }
 
+    /// Lets deliveries wait for their turn. A durable body that waits is read again: the batch that
+    /// holds it may be large.
+    fn put_off(&mut self, tag: Tag, source: Source, count: usize) {
+        let is_durable = |placed: &Placed| placed.delivery.durable;
+        let is_logged = self.queue.deliveries.front().is_some_and(is_durable);
+        for placed in self.queue.deliveries.drain(..count) {
+            self.waiting_bytes += placed.bytes();
+            self.waiting.deliveries.push_back(placed);
+        }
+        let source = if is_logged { Source::Disk } else { source };
+        self.waiting.items.push_back(Item::Run(tag, source, count));
+    }
+
     /// Adds the numbers of the next deliveries whose bodies are to be read from disk.
-    pub(crate) fn wanted(&self, most: usize, seqs: &mut Vec<u64>) {
+    pub(crate) fn wanted(&self, (most, bytes_max): (usize, usize), seqs: &mut Vec<u64>) {
         // Consecutive runs are read together, however small each of them is.
         let is_cold = |item: &&Item| matches!(item, Item::Run(_, Source::Disk, _));
         let counts = self.waiting.items.iter().take_while(is_cold).map(|item| match item {
@@ -93,7 +99,7 @@ impl Pipe {
         let mut bytes = 0;
         for placed in self.waiting.deliveries.iter().take(count) {
             bytes += placed.delivery.size as usize;
-            if bytes > OUTBOX_BYTES_MAX && !seqs.is_empty() {
+            if bytes > bytes_max && !seqs.is_empty() {
                 break;
             }
             seqs.push(placed.delivery.seq);
@@ -140,6 +146,7 @@ impl Pipe {
             }
             self.waiting.items.pop_front();
         }
+        self.waiting.shrink();
     }
 
     /// Gives up the bodies that wait: their deliveries stay open, and go back with the session.

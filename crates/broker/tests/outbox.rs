@@ -6,7 +6,7 @@
 mod client;
 
 use client::{Client, Event, Line, Lines, PATIENCE, until};
-use courant::limits::OUTBOX_BYTES_MAX;
+use courant::limits::{OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN};
 use courant::testing::Testing;
 use courant::{
     Broker, Cause, Destination, Level, Options, Refusal, Settling, SubscribeOptions, Subscribed,
@@ -161,6 +161,61 @@ async fn a_client_that_does_not_read_gets_no_more_and_others_go_on() {
         got.sort_unstable();
         assert_in_order(&got, 1_000);
         assert!(slow.line.held_bytes().1 < 2 * OUTBOX_BYTES_MAX);
+    }
+}
+
+/// Clients that do not read hold no more than the budget together, each at least a little; what
+/// they leave is for whoever reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_clients_that_do_not_read_share_a_budget() {
+    const BUDGET: usize = 4 << 20;
+    const CLIENTS: usize = 60;
+    for cache_bytes_max in [256 << 20, 1] {
+        let testing = Testing { fill_ahead_bytes: Some(0), ..Testing::default() };
+        let outboxes_bytes_max = BUDGET;
+        let options =
+            Options { cache_bytes_max, outboxes_bytes_max, testing, ..Options::default() };
+        let open = || Broker::open_disk(SimDisk::new().mount(), options);
+        let broker = tokio::task::block_in_place(open).unwrap();
+        let mut publisher = Client::new(&broker);
+        fill(&mut publisher, 8_000, 4 * KIB).await;
+        let mut slow: Vec<_> = (0..CLIENTS).map(|_| Client::new(&broker)).collect();
+        for client in &mut slow {
+            client.line.shut();
+            client.subscribe(Subscribed::Queue("q"), 1, 5_000).await;
+        }
+        let pressure = |slow: &[Client]| -> Vec<usize> {
+            slow.iter().map(|client| client.session.outbox().pressure()).collect()
+        };
+        let is_full = || pressure(&slow).iter().all(|bytes| *bytes >= OUTBOX_BYTES_MIN);
+        until("all are full", is_full).await;
+        settle_down(&slow[CLIENTS - 1].line).await;
+        let held: usize = pressure(&slow).iter().sum();
+        let counted = broker.outboxes_bytes();
+        assert!(counted.abs_diff(held) < CLIENTS * OUTBOX_BYTES_MIN, "{counted} of {held} counted");
+        // A step that was begun is ended: some come a little above.
+        let most = BUDGET + CLIENTS * (2 * OUTBOX_BYTES_MIN + 8 * KIB);
+        assert!(held <= most, "{held} bytes wait, cache {cache_bytes_max}");
+        let mut quick = Client::new(&broker);
+        quick.subscribe(Subscribed::Queue("q"), 1, 9_999).await;
+        let ready = || quick.session.inspect("q").unwrap().ready;
+        until("whoever reads gets all the rest", || ready() == 0).await;
+        for client in &slow {
+            client.line.open();
+        }
+        until("they have everything", || broker.outboxes_bytes() == 0).await;
+        let mut got = numbers(&quick.line.wait(1).await);
+        while got.len() < 8_000 {
+            until("more comes", || {
+                let lines = slow.iter().chain([&quick]).map(|client| &client.line);
+                let before = got.len();
+                got.extend(lines.flat_map(|line| numbers(&line.events())));
+                got.len() > before
+            })
+            .await;
+        }
+        got.sort_unstable();
+        assert_in_order(&got, 8_000);
     }
 }
 

@@ -8,7 +8,7 @@ pub const CHUNK_ENTRIES: usize = 4096;
 pub const STEP_MESSAGES_MAX: usize = 1024;
 /// Bytes that one step hands over, give or take a message, so that a slow client is noticed in
 /// time.
-pub const STEP_BYTES_MAX: u64 = 256 << 10;
+pub const STEP_BYTES_MAX: u64 = 64 << 10;
 /// Deliveries one subscription gets before it is the next one's turn.
 pub const TURN_MESSAGES_MAX: u32 = 8;
 /// Most open deliveries of one subscription.
