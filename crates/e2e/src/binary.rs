@@ -7,6 +7,22 @@ use anyhow::{Result, bail};
 /// The environment variable that names the binary.
 pub const VARIABLE: &str = "COURANT_BIN";
 
+/// The environment variable that names a testing build of it.
+pub const TESTING_VARIABLE: &str = "COURANT_TESTING_BIN";
+
+/// The path of a testing build: what [`TESTING_VARIABLE`] says.
+pub fn testing() -> Result<PathBuf> {
+    let named = std::env::var_os(TESTING_VARIABLE).map(PathBuf::from);
+    match named {
+        Some(named) if named.is_file() => Ok(named),
+        Some(named) => bail!("{TESTING_VARIABLE} names {}, which is not there", named.display()),
+        None => bail!(
+            "{TESTING_VARIABLE} is not set: `cargo xtask test` and the campaigns of `cargo xtask` \
+             set it; or build with `cargo build -p courant-server --features testing`"
+        ),
+    }
+}
+
 /// The path of the binary: what [`VARIABLE`] says, else `release/courant` in the target directory
 /// that this program was built into.
 pub fn path() -> Result<PathBuf> {

@@ -20,7 +20,8 @@ macro_rules! counts {
                 self.ready_max = self.ready_max.max(other.ready_max);
             }
 
-            fn rows(&self) -> Vec<(&'static str, u64)> {
+            /// Names and numbers, in the order of the fields.
+            pub fn rows(&self) -> Vec<(&'static str, u64)> {
                 vec![$(($name, self.$field),)*]
             }
         }
@@ -34,6 +35,14 @@ counts! {
     kills: "killed under load",
     /// Ended by SIGKILL before the ready line.
     kills_opening: "killed while opening",
+    /// Of all these, the ones that killed themselves at a named step.
+    kills_named: "killed at a named step",
+    /// Times the power was cut after the end of the process.
+    cuts: "power cuts",
+    /// Bytes that were written and not synced, and that a cut took.
+    bytes_forgotten: "bytes forgotten",
+    /// Changes of names that were not synced, and that a cut took.
+    names_forgotten: "names forgotten",
     /// Ended by SIGTERM under load.
     stops: "stopped under load",
     /// Messages sent.

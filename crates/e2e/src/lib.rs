@@ -16,6 +16,7 @@ pub mod client;
 pub mod counts;
 pub mod markdown;
 pub mod oracle;
+pub mod progress;
 pub mod random;
 pub mod server;
 pub mod stamp;

@@ -5,7 +5,8 @@
 //! while a server is alive.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,66 @@ pub const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// How long a SIGTERM may take: the promise of the command line.
 pub const DRAINED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How a broker is started.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    binary: PathBuf,
+    data: PathBuf,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Launch {
+    /// The binary under test on the data directory `data`.
+    pub fn new(data: &Path) -> Result<Self> {
+        Ok(Self { binary: binary::path()?, data: data.to_owned(), environment: Vec::new() })
+    }
+
+    /// The same of a testing build, which knows fail points.
+    pub fn testing(data: &Path) -> Result<Self> {
+        Ok(Self { binary: binary::testing()?, data: data.to_owned(), environment: Vec::new() })
+    }
+
+    /// With a variable in its environment.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: &impl ToString) -> Self {
+        self.environment.push((name, value.to_string()));
+        self
+    }
+
+    /// With segments of so many bytes.
+    #[must_use]
+    pub fn segments(self, bytes: u64) -> Self {
+        self.with("COURANT_SEGMENT_BYTES", &bytes)
+    }
+
+    /// Starts it and does not wait.
+    pub fn spawn(&self) -> Result<Server> {
+        let path = &self.binary;
+        let mut command = Command::new(path);
+        command.arg("serve").arg("--data").arg(&self.data).args(["--native", "127.0.0.1:0"]);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child =
+            command.spawn().with_context(|| format!("{} does not start", path.display()))?;
+        let stdout = child.stdout.take().context("stdout is a pipe")?;
+        let stderr = child.stderr.take().context("stderr is a pipe")?;
+        Ok(Server {
+            child,
+            stdout: Capture::start(stdout),
+            stderr: Capture::start(stderr),
+            started: Instant::now(),
+            address: None,
+        })
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn start(&self) -> Result<Server> {
+        let mut server = self.spawn()?;
+        server.wait_ready()?;
+        Ok(server)
+    }
+}
 
 /// A running broker.
 #[derive(Debug)]
@@ -45,28 +106,12 @@ pub struct Exit {
 impl Server {
     /// Starts a broker on the data directory `data` and waits until it is ready.
     pub fn start(data: &Path) -> Result<Self> {
-        let mut server = Self::spawn(data)?;
-        server.wait_ready()?;
-        Ok(server)
+        Launch::new(data)?.start()
     }
 
     /// Starts a broker and does not wait.
     pub fn spawn(data: &Path) -> Result<Self> {
-        let path = binary::path()?;
-        let mut command = Command::new(&path);
-        command.arg("serve").arg("--data").arg(data).args(["--native", "127.0.0.1:0"]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child =
-            command.spawn().with_context(|| format!("{} does not start", path.display()))?;
-        let stdout = child.stdout.take().context("stdout is a pipe")?;
-        let stderr = child.stderr.take().context("stderr is a pipe")?;
-        Ok(Self {
-            child,
-            stdout: Capture::start(stdout),
-            stderr: Capture::start(stderr),
-            started: Instant::now(),
-            address: None,
-        })
+        Launch::new(data)?.spawn()
     }
 
     /// Waits for the ready line of the native door; how long it took since the start.
@@ -103,9 +148,29 @@ impl Server {
         self.stderr.text()
     }
 
+    /// Number of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether the process still runs.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Whether SIGKILL, from whomever, has ended it.
+    pub fn was_killed(&mut self) -> bool {
+        let status = self.child.try_wait().ok().flatten();
+        status.and_then(|status| status.signal()) == Some(Signal::KILL.as_raw())
+    }
+
+    /// Waits until it has ended by itself, but not longer than `within`; whether it has.
+    pub fn wait_end(&mut self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        while self.is_alive() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        !self.is_alive()
     }
 
     /// Resident bytes of the process.

@@ -21,7 +21,7 @@ use crate::random::{Random, mix};
 pub const STAMP_BYTES: usize = 28;
 
 /// The largest body.
-pub const BODY_BYTES_MAX: usize = 64 * 1024;
+pub const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// The header that holds a stamp in hexadecimal digits.
 pub const HEADER: &str = "stamp";
@@ -88,10 +88,11 @@ pub struct Stamped {
 pub fn make(origin: Origin, random: &mut Random) -> Stamped {
     let in_header = random.one_in(8);
     let room = if in_header { BODY_BYTES_MAX } else { BODY_BYTES_MAX - STAMP_BYTES };
-    let bytes_max = match random.below(64) {
+    let bytes_max = match random.below(512) {
         0 => room,
-        1..=6 => 4096,
-        7..=12 => 0,
+        1..=8 => 64 * 1024,
+        9..=56 => 4096,
+        57..=104 => 0,
         _ => 256,
     };
     let length = random.between(0, bytes_max as u64).min(room as u64);
@@ -222,10 +223,10 @@ mod tests {
     fn sizes_reach_from_nothing_to_the_limit() {
         let mut random = Random::new(3);
         let mut sizes: Vec<usize> = Vec::new();
-        for sequence in 0..4000 {
+        for sequence in 0..8000 {
             sizes.push(make(Origin { publisher: 0, sequence }, &mut random).body.len());
         }
         assert_eq!(sizes.iter().min(), Some(&0));
-        assert!(sizes.iter().max().is_some_and(|size| (60_000..=BODY_BYTES_MAX).contains(size)));
+        assert!(sizes.iter().max().is_some_and(|size| (800_000..=BODY_BYTES_MAX).contains(size)));
     }
 }

@@ -1,4 +1,4 @@
-//! `kill -9` under load, 100 cycles against the real binary in two data directories at once.
+//! `kill -9` under load, 30 cycles against the real binary in two data directories at once.
 //!
 //! `COURANT_SEED` takes a printed seed back; the campaign program (`cargo xtask kill9`) takes any
 //! number of cycles.
@@ -6,26 +6,22 @@
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use courant_e2e::campaign::{self, Plan};
+use courant_e2e::campaign::{self, Plan, report};
+use indicatif::ProgressBar;
 
 #[test]
-fn nothing_confirmed_is_lost_in_a_hundred_kills() {
-    let plan = Plan { cycles: 100, seed: seed(), ..Plan::default() };
+fn nothing_confirmed_is_lost_in_thirty_kills() {
+    let plan = Plan { cycles: 30, seed: seed(), ..Plan::default() };
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let outcome = campaign::run(&plan, folder.path());
+    let outcome = campaign::run(&plan, folder.path(), &ProgressBar::hidden());
     // Straight to stderr, which the test runner does not hold back: the counts are always shown.
     let _ = writeln!(std::io::stderr(), "{}\n{}", plan.replay(), outcome.counts);
     if !outcome.is_good() {
-        for (directory, fault) in &outcome.faults {
-            println!("data-{directory}: {fault}");
-        }
-        for (directory, failure) in &outcome.failures {
-            println!("data-{directory}: {failure:?}");
-        }
+        let _ = report::explain(&outcome, &mut std::io::stdout().lock());
         let kept = folder.keep();
         panic!("data kept in {}; repeat with: {}", kept.display(), plan.replay());
     }
-    assert_eq!(outcome.counts.cycles, 100);
+    assert_eq!(outcome.counts.cycles, 30);
 }
 
 fn seed() -> u64 {

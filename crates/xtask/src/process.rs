@@ -42,11 +42,19 @@ pub(crate) fn cargo(root: &Path) -> Command {
 
 /// Runs to the end with the terminal's output.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
+    run_unless(command, 0).map(|_| ())
+}
+
+/// As [`run`]; false if it ended with `code`, which is no failure.
+pub(crate) fn run_unless(command: &mut Command, code: i32) -> Result<bool> {
     let shown = shown(command);
     eprintln!("$ {shown}");
     let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
+    if code != 0 && status.code() == Some(code) {
+        return Ok(false);
+    }
     ensure!(status.success(), "`{shown}` ended with {status}");
-    Ok(())
+    Ok(true)
 }
 
 /// Runs to the end and says whether it succeeded, without showing its output.
