@@ -464,6 +464,7 @@ impl Session {
             let options = (settling, visibility_ms);
             let effects = &mut state.effects;
             let delivery = state.engine.claim(self.id, id, options, now_ms, effects)?;
+            let delivery = delivery.ok_or(Refusal::NothingWaiting)?;
             let found = if delivery.durable {
                 shard.store.cached(shard.lane(), courant_storage::Seq(delivery.seq))
             } else {

@@ -50,6 +50,8 @@ pub enum Cause {
     Expired = 5,
     /// Its session ended.
     SessionEnded = 6,
+    /// Its body in the log is damaged.
+    Corrupt = 7,
 }
 
 impl Cause {
@@ -62,6 +64,7 @@ impl Cause {
             4 => Self::Purged,
             5 => Self::Expired,
             6 => Self::SessionEnded,
+            7 => Self::Corrupt,
             _ => return None,
         })
     }
@@ -75,6 +78,7 @@ impl Cause {
             Self::Purged => "purged",
             Self::Expired => "expired",
             Self::SessionEnded => "session-ended",
+            Self::Corrupt => "corrupt",
         }
     }
 }

@@ -22,7 +22,7 @@ impl Engine {
     /// Hands over what is ready, at most [`STEP_MESSAGES_MAX`] messages and no more once
     /// [`STEP_BYTES_MAX`] bytes are handed over. Says whether there is more to do.
     pub fn dispatch(&mut self, now_ms: u64, effects: &mut Effects) -> bool {
-        let Self { ledger, floor } = self;
+        let Self { ledger, floor, .. } = self;
         let mut left = Budget { messages: STEP_MESSAGES_MAX, bytes: STEP_BYTES_MAX };
         while !left.is_spent() {
             let Some(id) = floor.dirty.pop_front() else { return false };
@@ -121,7 +121,7 @@ impl Hands<'_> {
             && subscription.has_credit()
             && !self.leases.is_full()
         {
-            let Some(taken) = queue.take(ledger) else {
+            let Some(taken) = queue.take(ledger, &mut effects.wanted) else {
                 is_empty = true;
                 break;
             };

@@ -59,6 +59,11 @@ pub struct Effects {
     pub cancelled: Vec<Cancelled>,
     /// Transient messages whose body one queue does not need any more, once per queue.
     pub freed: Vec<u64>,
+    /// Pages of chunks to be loaded, for [`Engine::install_page`](crate::Engine::install_page);
+    /// what waits for one goes on by itself when it comes.
+    pub wanted: Vec<u64>,
+    /// Messages taken out as corrupt, once per queue.
+    pub parked: u64,
     /// Records for something that was gone already.
     pub noops: u64,
 }
@@ -70,11 +75,16 @@ impl Effects {
         self.runs.clear();
         self.cancelled.clear();
         self.freed.clear();
+        self.wanted.clear();
+        self.parked = 0;
         self.noops = 0;
     }
 
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty() && self.cancelled.is_empty() && self.freed.is_empty()
+        self.runs.is_empty()
+            && self.cancelled.is_empty()
+            && self.freed.is_empty()
+            && self.wanted.is_empty()
     }
 }

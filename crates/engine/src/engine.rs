@@ -14,6 +14,7 @@ use crate::queue::{FloorQueue, QueueCounts};
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::session::Session;
+use crate::snapshot::Snapshots;
 use std::sync::Arc;
 
 /// Where a publisher wants a message to go.
@@ -51,6 +52,7 @@ impl Route {
 pub struct Engine {
     pub(crate) ledger: Ledger,
     pub(crate) floor: Floor,
+    pub(crate) snapshots: Snapshots,
 }
 
 impl Engine {
@@ -233,9 +235,12 @@ impl Engine {
                     }
                 }
             }
-            Record::Settled { queue, .. } => {
+            Record::Settled { queue, ranges, .. } => {
                 if let Some(queue) = self.floor.queues.get_mut(&queue) {
                     queue.settling_count = queue.settling_count.saturating_sub(changed);
+                    if !queue.parked.is_empty() {
+                        queue.forget_parked(ranges);
+                    }
                 }
             }
             Record::Opened { term, block } => {

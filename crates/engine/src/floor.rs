@@ -35,6 +35,8 @@ pub(crate) struct Floor {
     pub(crate) with_settles: Vec<QueueId>,
     /// Durable messages that came back, whose record is to be written.
     pub(crate) returned: Vec<(QueueId, u64, u16)>,
+    /// Messages whose body is known to be damaged.
+    pub(crate) corrupt: BTreeSet<u64>,
     /// Admitted, in the log, not applied yet.
     pub(crate) pending: Pending,
     /// Rises with every change that may alter a route.

@@ -7,13 +7,15 @@
 //! applied twice changes nothing.
 
 use crate::exchange::{Bindings, Exchange};
+use crate::limits::CHUNK_ENTRIES;
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
 use crate::queue::LedgerQueue;
-use crate::queue::chunks::{Chunks, Position};
+use crate::queue::chunks::{Chunks, Next, split};
 use crate::record::Record;
+use crate::snapshot::page::LoadError;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hash, Hasher};
 
 /// Names of one namespace.
@@ -38,6 +40,8 @@ pub struct Ledger {
     pub(crate) next_exchange: u32,
     pub(crate) next_queue: u32,
     pub(crate) last_seq: u64,
+    /// Queues that may have chunks whose entries can leave memory.
+    pub(crate) large: BTreeSet<QueueId>,
 }
 
 impl Default for Ledger {
@@ -57,12 +61,13 @@ impl Default for Ledger {
             next_exchange: 1,
             next_queue: 0,
             last_seq: 0,
+            large: BTreeSet::new(),
         }
     }
 }
 
 impl Namespace {
-    fn new(name: Name) -> Self {
+    pub(crate) fn new(name: Name) -> Self {
         Self { name, exchanges: BTreeMap::new(), queues: BTreeMap::new() }
     }
 }
@@ -92,7 +97,10 @@ impl Ledger {
                 let mut reached = 0;
                 for target in targets.iter() {
                     if let Some(queue) = self.queues.get_mut(&target) {
-                        queue.chunks.push(seq, size);
+                        let (_, index) = split(queue.chunks.push(seq, size));
+                        if index == 0 || index == CHUNK_ENTRIES - 1 {
+                            self.large.insert(target);
+                        }
                         reached += 1;
                     }
                 }
@@ -106,29 +114,14 @@ impl Ledger {
 
     fn settle(&mut self, queue: QueueId, ranges: &[(u64, u64)]) -> u64 {
         let Some(queue) = self.queues.get_mut(&queue) else { return 0 };
-        let mut gone = 0;
-        for &(first, last) in ranges {
-            let mut next = queue.chunks.at_or_after(first);
-            while let Some(entry) = next
-                && entry.seq <= last
-            {
-                queue.chunks.kill(entry.position);
-                if !queue.attempts.is_empty() {
-                    queue.attempts.remove(&entry.seq);
-                }
-                gone += 1;
-                next = queue.chunks.next_alive(Position(entry.position.0 + 1));
-            }
-        }
-        gone
+        ranges.iter().map(|range| queue.settle(*range)).sum()
     }
 
     fn note_attempts(&mut self, queue: QueueId, attempts: &[(u64, u16)]) -> u64 {
         let Some(queue) = self.queues.get_mut(&queue) else { return 0 };
         let mut noted = 0;
         for &(seq, count) in attempts {
-            let is_alive = queue.chunks.at_or_after(seq).is_some_and(|entry| entry.seq == seq);
-            if is_alive {
+            if matches!(queue.chunks.at_or_after(seq), Next::Entry(entry) if entry.seq == seq) {
                 let known = queue.attempts.entry(seq).or_insert(0);
                 *known = (*known).max(count);
                 noted += 1;
@@ -205,6 +198,7 @@ impl Ledger {
         for exchange in self.exchanges.values_mut() {
             exchange.bindings.forget(id);
         }
+        self.large.remove(&id);
         true
     }
 
@@ -213,8 +207,17 @@ impl Ledger {
         self.term
     }
 
-    /// A number that is equal for equal ledgers, whichever way they came about.
+    /// A number that is equal for equal ledgers, whichever way they came about. For a ledger
+    /// whose chunks are all in memory; 0 if one is not.
     pub fn hash(&self) -> u64 {
+        self.hash_with(|page, _| Err(page)).unwrap_or(0)
+    }
+
+    /// The same, with the pages of cold chunks from `load`.
+    pub fn hash_with<E>(
+        &self,
+        mut load: impl FnMut(u64, &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<u64, LoadError<E>> {
         let mut hasher = FixedState::default().build_hasher();
         (self.term, self.block, self.suspect_below, self.last_seq).hash(&mut hasher);
         (self.next_namespace, self.next_exchange, self.next_queue).hash(&mut hasher);
@@ -233,11 +236,9 @@ impl Ledger {
         for queue in queues {
             (queue.id, queue.namespace, &queue.name, &queue.attempts).hash(&mut hasher);
             (queue.options.durable, queue.options.visibility_ms).hash(&mut hasher);
-            for entry in queue.chunks.iter() {
-                (entry.seq, entry.size).hash(&mut hasher);
-            }
+            queue.each(&mut load, &mut |seq, size| (seq, size).hash(&mut hasher))?;
         }
-        hasher.finish()
+        Ok(hasher.finish())
     }
 }
 

@@ -7,9 +7,12 @@
 //! Reading order: [`name`] and [`message`] (the nouns), [`record`] (the facts that are logged),
 //! [`ledger`] (the half of the state that follows from records alone), [`floor`] (the half that
 //! belongs to this process: leases, credit, subscriptions, transient messages), [`engine`] (where
-//! requests are admitted and records applied), [`delivery`] (the life of one delivery).
+//! requests are admitted and records applied), [`delivery`] (the life of one delivery),
+//! [`snapshot`] (the ledger in writing).
 
 pub mod access;
+mod cold;
+mod corrupt;
 pub mod delivery;
 mod dispatch;
 pub mod effect;
@@ -18,6 +21,7 @@ pub mod exchange;
 pub mod floor;
 pub mod ledger;
 pub mod limits;
+pub mod living;
 pub mod message;
 pub mod name;
 pub mod queue;
@@ -26,6 +30,7 @@ pub mod refusal;
 pub mod session;
 mod settle;
 pub mod slab;
+pub mod snapshot;
 pub mod subscription;
 mod topology;
 
@@ -35,10 +40,13 @@ pub use effect::{Cancelled, Delivery, DeliveryRun, Effects};
 pub use engine::{Engine, Publish, Route};
 pub use exchange::ExchangeKind;
 pub use floor::SessionId;
+pub use living::{LiveCursor, Living};
 pub use message::{Header, MessageId, Properties, Value};
 pub use name::{ExchangeId, Name, NameError, NamespaceId, QueueId};
 pub use queue::{QueueCounts, QueueOptions};
 pub use record::Record;
 pub use refusal::{Closes, Refusal, Retry};
+pub use snapshot::page::{Cold, LoadError, Page, PageError};
+pub use snapshot::{RestoreError, Snapshot};
 pub use subscription::{Settling, SubscribeOptions, SubscriptionId};
 pub use topology::{Admission, Topology};

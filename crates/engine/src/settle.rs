@@ -126,7 +126,8 @@ impl Engine {
         }
     }
 
-    /// Hands over one ready message without a subscription.
+    /// Hands over one ready message without a subscription. `None` if it has to be loaded first:
+    /// ask again once what is in [`Effects::wanted`] was installed.
     pub fn claim(
         &mut self,
         session: SessionId,
@@ -134,13 +135,13 @@ impl Engine {
         (settling, visibility_ms): (Settling, Option<u64>),
         now_ms: u64,
         effects: &mut Effects,
-    ) -> Result<Delivery, Refusal> {
+    ) -> Result<Option<Delivery>, Refusal> {
         let in_range = VISIBILITY_MS_MIN..=VISIBILITY_MS_MAX;
         if visibility_ms.is_some_and(|ms| !in_range.contains(&ms)) {
             return Err(Refusal::BadPolicy);
         }
         let id = self.claims_of(session, queue)?;
-        let Self { ledger, floor } = self;
+        let Self { ledger, floor, .. } = self;
         let there = floor.queues.get_mut(&queue).ok_or(Refusal::NoSuchQueue)?;
         if floor.leases.is_full() {
             return Err(Refusal::TooManyDeliveries);
@@ -149,7 +150,11 @@ impl Engine {
         if held.open_count >= CREDIT_MAX {
             return Err(Refusal::TooManyDeliveries);
         }
-        let taken = there.take(ledger.queues.get(&queue)).ok_or(Refusal::NothingWaiting)?;
+        let from = ledger.queues.get(&queue);
+        let Some(taken) = there.take(from, &mut effects.wanted) else {
+            let is_waiting = there.is_waiting(from);
+            return if is_waiting { Ok(None) } else { Err(Refusal::NothingWaiting) };
+        };
         let mut lease = Lease::NONE;
         if settling == Settling::Manual {
             let deadline_ms =
@@ -168,7 +173,7 @@ impl Engine {
         let attempt = taken.attempts.saturating_add(1);
         let (seq, size, durable) = (taken.seq, taken.size, taken.durable);
         let is_suspect = durable && seq < ledger.suspect_below;
-        Ok(Delivery { seq, lease, size, attempt, is_suspect, durable })
+        Ok(Some(Delivery { seq, lease, size, attempt, is_suspect, durable }))
     }
 
     /// The subscription without turns that holds what a session claimed.
@@ -285,21 +290,29 @@ impl Engine {
         now_ms: u64,
         effects: &mut Effects,
     ) -> bool {
-        let floor = &mut self.floor;
-        let Some(subscription) = floor.subscriptions.get_mut(id.0) else { return false };
         if let Verdict::Extend(ms) = verdict {
+            let floor = &mut self.floor;
+            let Some(subscription) = floor.subscriptions.get_mut(id.0) else { return false };
             let deadline_ms = now_ms.saturating_add(ms);
             floor.leases.extend(lease, deadline_ms);
             subscription.set_alarm(id, deadline_ms, &mut floor.alarms);
             let queue = floor.leases.at(lease).map(|open| open.queue);
             return queue.is_some_and(|queue| floor.queues.contains_key(&queue));
         }
+        self.close(lease, outcome(verdict), effects)
+    }
+
+    /// Closes a delivery, whoever has it. Says whether its queue was still there.
+    pub(crate) fn close(&mut self, lease: Lease, outcome: Outcome, effects: &mut Effects) -> bool {
+        let floor = &mut self.floor;
+        let Some(id) = floor.leases.at(lease).map(|open| open.subscription) else { return false };
+        let Some(subscription) = floor.subscriptions.get_mut(id.0) else { return false };
         let Some(open) = floor.leases.close(&mut subscription.open, lease) else { return false };
         subscription.open_count -= 1;
         let is_done = subscription.is_ended && subscription.open_count == 0;
         let wants_turn = !subscription.has_turn;
         let session = SessionId(subscription.session);
-        let is_there = self.finish(&open, outcome(verdict), effects);
+        let is_there = self.finish(&open, outcome, effects);
         if is_done {
             self.forget_subscription(session, id);
         } else if wants_turn {
@@ -471,7 +484,7 @@ impl Engine {
     }
 }
 
-fn note_settles(queue: &mut crate::queue::FloorQueue, with_settles: &mut Vec<QueueId>) {
+pub(crate) fn note_settles(queue: &mut crate::queue::FloorQueue, with_settles: &mut Vec<QueueId>) {
     if !queue.has_settles {
         queue.has_settles = true;
         with_settles.push(queue.id);

@@ -233,7 +233,8 @@ impl Scene {
         if words[0] == "claim" {
             let queue = self.queue(words[2])?;
             let how = (Settling::Manual, None);
-            let delivery = self.engine.claim(session, queue, how, now, &mut self.effects)?;
+            let got = self.engine.claim(session, queue, how, now, &mut self.effects)?;
+            let delivery = got.expect("every chunk is in memory");
             self.show_delivery(words[1], &delivery);
             return Ok(());
         }

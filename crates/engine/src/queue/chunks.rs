@@ -1,18 +1,16 @@
-//! Messages of one queue in arrival order, as a list of chunks of 4,096 entries.
+//! Messages of one queue in arrival order, as a list of chunks.
 //!
-//! An entry is a sequence number (as a distance from the chunk's first), a size and one bit that
-//! says whether the message is alive: about 8 bytes a message. A full chunk changes only in its
-//! bits; a chunk without a living entry is dropped whole. A [`Position`] counts entries since the
-//! queue began and stays valid while chunks before it are dropped.
+//! A chunk without a living entry leaves the list; numbers of chunks are never reused. A
+//! [`Position`] counts entries as if every chunk had been filled, and stays valid while other
+//! chunks go.
 //!
-//! Invariants: `alive` and `bytes` are the sums over the bits; in a ledger, sequence numbers rise
-//! strictly, and only there [`Chunks::at_or_after`] is asked. Transient messages keep the order of
-//! arrival.
+//! Invariants: `alive` and `bytes` are the sums over the chunks; only the last chunk grows; in a
+//! ledger, sequence numbers rise strictly, and only there [`Chunks::at_or_after`] is asked.
+//! Transient messages keep the order of arrival, and their chunks are never cold.
 
 use crate::limits::CHUNK_ENTRIES;
+use crate::queue::chunk::Chunk;
 use std::collections::VecDeque;
-
-const WORDS: usize = CHUNK_ENTRIES / 64;
 
 /// How many entries came before, since the queue began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -29,56 +27,63 @@ pub struct Entry {
     pub size: u32,
 }
 
-#[derive(Debug)]
-struct Chunk {
-    deltas: Vec<u32>,
-    sizes: Vec<u32>,
-    bits: [u64; WORDS],
-    alive: u32,
+/// A living message whose chunk is not in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absent {
+    /// Where it is.
+    pub position: Position,
+    /// Its number is not below that.
+    pub seq_min: u64,
+    /// The page that says more.
+    pub page: u64,
 }
 
-impl Chunk {
-    fn new() -> Box<Self> {
-        Box::new(Self { deltas: Vec::new(), sizes: Vec::new(), bits: [0; WORDS], alive: 0 })
-    }
-
-    fn is_alive(&self, index: usize) -> bool {
-        self.bits[index / 64] >> (index % 64) & 1 == 1
-    }
-
-    fn next_alive(&self, from: usize) -> Option<usize> {
-        let mut word = from / 64;
-        if word >= WORDS {
-            return None;
-        }
-        let mut bits = self.bits[word] & (u64::MAX << (from % 64));
-        while bits == 0 {
-            word += 1;
-            if word == WORDS {
-                return None;
-            }
-            bits = self.bits[word];
-        }
-        Some(word * 64 + bits.trailing_zeros() as usize)
-    }
+/// What comes next in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// A living message.
+    Entry(Entry),
+    /// A living message of which no more is known yet.
+    Cold(Absent),
+    /// Nothing.
+    None,
 }
 
 #[derive(Debug)]
-struct Place {
-    base: u64,
-    /// `None` once every entry is dead.
-    chunk: Option<Box<Chunk>>,
+pub(crate) struct Place {
+    /// Rises along the list, with gaps where chunks died.
+    pub(crate) number: u64,
+    /// Number of its first message.
+    pub(crate) base: u64,
+    pub(crate) chunk: Box<Chunk>,
+}
+
+impl Place {
+    /// Number of its last message.
+    pub(crate) fn last(&self) -> u64 {
+        self.base + u64::from(self.chunk.last_delta())
+    }
+
+    /// Shows number and size of its living messages; none if it is cold.
+    pub(crate) fn show(&self, see: &mut dyn FnMut(u64, u32)) {
+        let mut next = self.chunk.next_alive(0);
+        while let Some(index) = next
+            && let Some((delta, size)) = self.chunk.entry(index)
+        {
+            see(self.base + u64::from(delta), size);
+            next = self.chunk.next_alive(index + 1);
+        }
+    }
 }
 
 /// The list of chunks.
 #[derive(Debug, Default)]
 pub struct Chunks {
-    places: VecDeque<Place>,
-    /// Number of the first chunk still in `places`.
-    first: u64,
+    pub(crate) places: VecDeque<Place>,
+    /// Number of the chunk that begins next.
+    next: u64,
     alive: u64,
     bytes: u64,
-    spare: Option<Box<Chunk>>,
 }
 
 impl Chunks {
@@ -92,151 +97,172 @@ impl Chunks {
         self.bytes
     }
 
-    /// Where the next message will come.
-    pub fn end(&self) -> Position {
-        let last = match self.places.back() {
-            Some(Place { chunk: Some(chunk), .. }) => chunk.deltas.len(),
-            Some(_) => CHUNK_ENTRIES,
-            None => 0,
-        };
-        let chunks_before = self.first + (self.places.len() as u64).saturating_sub(1);
-        Position(chunks_before * CHUNK_ENTRIES as u64 + last as u64)
-    }
-
-    /// Appends a living message.
-    pub fn push(&mut self, seq: u64, size: u32) {
-        let delta = match self.places.back() {
-            Some(Place { base, chunk: Some(chunk) }) if chunk.deltas.len() < CHUNK_ENTRIES => {
-                seq.checked_sub(*base).and_then(|delta| u32::try_from(delta).ok())
-            }
-            _ => None,
-        };
+    /// Appends a living message; says where it is.
+    pub fn push(&mut self, seq: u64, size: u32) -> Position {
+        let mut delta = None;
+        if let Some(Place { base, chunk, .. }) = self.places.back()
+            && chunk.is_growing()
+        {
+            delta = seq.checked_sub(*base).and_then(|delta| u32::try_from(delta).ok());
+        }
         if delta.is_none() {
             self.begin_chunk(seq);
         }
-        let Some(Place { chunk: Some(chunk), .. }) = self.places.back_mut() else { return };
-        let index = chunk.deltas.len();
-        chunk.deltas.push(delta.unwrap_or(0));
-        chunk.sizes.push(size);
-        chunk.bits[index / 64] |= 1 << (index % 64);
-        chunk.alive += 1;
         self.alive += 1;
         self.bytes += u64::from(size);
+        let Some(Place { number, chunk, .. }) = self.places.back_mut() else {
+            return Position::default();
+        };
+        let index = chunk.push(delta.unwrap_or(0), size);
+        if index + 1 == CHUNK_ENTRIES {
+            chunk.close();
+        }
+        Position(*number * CHUNK_ENTRIES as u64 + index as u64)
     }
 
-    /// Starts a chunk whose first message is `base`. A chunk left half full (its numbers would
-    /// not fit 32 bits) keeps its empty places as dead entries, so that positions stay sums.
+    /// Starts a chunk whose first message is `base`, and ends the one before if its numbers went
+    /// as far as 32 bits can say.
     fn begin_chunk(&mut self, base: u64) {
-        if let Some(place) = self.places.back_mut()
-            && place.chunk.as_ref().is_some_and(|chunk| chunk.alive == 0)
-        {
-            place.chunk = None;
+        let mut capacity = 0;
+        if let Some(Place { chunk, .. }) = self.places.back_mut() {
+            chunk.close();
+            // A queue that filled one chunk will fill another.
+            capacity = if chunk.len as usize == CHUNK_ENTRIES { CHUNK_ENTRIES } else { 0 };
+            if chunk.alive == 0 {
+                self.places.pop_back();
+            }
         }
-        self.drop_dead_front();
-        let chunk = self.spare.take().unwrap_or_else(Chunk::new);
-        self.places.push_back(Place { base, chunk: Some(chunk) });
+        self.adopt(base, Box::new(Chunk::growing(capacity)));
+    }
+
+    /// Puts a chunk at the end.
+    pub(crate) fn adopt(&mut self, base: u64, chunk: Box<Chunk>) {
+        self.alive += u64::from(chunk.alive);
+        self.bytes += chunk.bytes;
+        self.places.push_back(Place { number: self.next, base, chunk });
+        self.next += 1;
+    }
+
+    /// Where the first chunk with at least that number is.
+    pub(crate) fn slot(&self, number: u64) -> usize {
+        let len = self.places.len();
+        let Some(last) = self.places.back() else { return 0 };
+        let Some(behind) = last.number.checked_sub(number) else { return len };
+        // Without gaps behind it, which is the rule, it can be counted off.
+        if let Some(slot) = usize::try_from(behind).ok().and_then(|n| (len - 1).checked_sub(n))
+            && self.places[slot].number == number
+        {
+            return slot;
+        }
+        self.places.partition_point(|place| place.number < number)
     }
 
     /// The first living message at or after a position.
-    pub fn next_alive(&self, from: Position) -> Option<Entry> {
+    pub fn next(&self, from: Position) -> Next {
         if self.alive == 0 {
-            return None;
+            return Next::None;
         }
-        let (mut number, mut index) = split(from);
-        if number < self.first {
-            (number, index) = (self.first, 0);
-        }
-        loop {
-            let place = self.places.get(usize::try_from(number - self.first).ok()?)?;
-            if let Some(chunk) = &place.chunk
-                && let Some(found) = chunk.next_alive(index)
-            {
-                return Some(Entry {
-                    position: Position(number * CHUNK_ENTRIES as u64 + found as u64),
-                    seq: place.base + u64::from(chunk.deltas[found]),
-                    size: chunk.sizes[found],
-                });
+        let (number, mut index) = split(from);
+        let mut slot = self.slot(number);
+        while let Some(place) = self.places.get(slot) {
+            if place.number != number {
+                index = 0;
             }
-            number += 1;
-            index = 0;
+            if let Some(found) = place.chunk.next_alive(index) {
+                let position = Position(place.number * CHUNK_ENTRIES as u64 + found as u64);
+                return match place.chunk.entry(found) {
+                    Some((delta, size)) => {
+                        Next::Entry(Entry { position, seq: place.base + u64::from(delta), size })
+                    }
+                    None => Next::Cold(Absent {
+                        position,
+                        seq_min: place.base + found as u64,
+                        page: place.chunk.page,
+                    }),
+                };
+            }
+            slot += 1;
         }
+        Next::None
     }
 
     /// Marks a message dead. Returns its size if it was alive.
     pub fn kill(&mut self, position: Position) -> Option<u32> {
         let (number, index) = split(position);
-        let slot = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        let last = self.places.len().checked_sub(1)?;
-        let place = self.places.get_mut(slot)?;
-        let chunk = place.chunk.as_mut()?;
-        if !chunk.is_alive(index) {
-            return None;
-        }
-        chunk.bits[index / 64] &= !(1 << (index % 64));
-        chunk.alive -= 1;
-        let size = chunk.sizes[index];
+        let slot = self.slot(number);
+        let place = self.places.get_mut(slot).filter(|place| place.number == number)?;
+        let size = place.chunk.kill(index)?;
         self.alive -= 1;
         self.bytes -= u64::from(size);
-        let full = chunk.deltas.len() == CHUNK_ENTRIES || slot < last;
-        if chunk.alive == 0 && full {
-            self.retire(slot);
+        if place.chunk.alive == 0 && !place.chunk.is_growing() {
+            self.places.remove(slot);
         }
         Some(size)
     }
 
-    fn retire(&mut self, slot: usize) {
-        if let Some(mut chunk) = self.places[slot].chunk.take()
-            && self.spare.is_none()
-        {
-            chunk.deltas.clear();
-            chunk.sizes.clear();
-            chunk.bits = [0; WORDS];
-            self.spare = Some(chunk);
-        }
-        self.drop_dead_front();
+    /// The first living message with at least that number, where numbers rise. One that is not in
+    /// memory may have a lower number, if others of its chunk have not.
+    pub fn at_or_after(&self, seq: u64) -> Next {
+        let Some(place) = self.places.get(self.slot_of(seq)) else { return Next::None };
+        let delta = u32::try_from(seq.saturating_sub(place.base)).unwrap_or(u32::MAX);
+        let index = place.chunk.lower_bound(delta);
+        self.next(Position(place.number * CHUNK_ENTRIES as u64 + index as u64))
     }
 
-    fn drop_dead_front(&mut self) {
-        while self.places.front().is_some_and(|place| place.chunk.is_none()) {
-            self.places.pop_front();
-            self.first += 1;
-        }
-    }
-
-    /// The first living message with at least that number, where numbers rise.
-    pub fn at_or_after(&self, seq: u64) -> Option<Entry> {
+    /// Where the first chunk is whose last message has at least that number.
+    pub(crate) fn slot_of(&self, seq: u64) -> usize {
         let slot = self.places.partition_point(|place| place.base <= seq).saturating_sub(1);
-        let place = self.places.get(slot)?;
-        let number = self.first + slot as u64;
-        let index = match &place.chunk {
-            Some(chunk) => {
-                let delta = u32::try_from(seq.saturating_sub(place.base)).unwrap_or(u32::MAX);
-                chunk.deltas.partition_point(|d| *d < delta)
-            }
-            None => CHUNK_ENTRIES,
-        };
-        let mut from = Position(number * CHUNK_ENTRIES as u64 + index as u64);
-        loop {
-            let entry = self.next_alive(from)?;
-            if entry.seq >= seq {
-                return Some(entry);
-            }
-            from = Position(entry.position.0 + 1);
-        }
+        let is_before = self.places.get(slot).is_some_and(|place| place.last() < seq);
+        slot + usize::from(is_before)
     }
 
-    /// All living messages in order.
+    /// Removes every message of a chunk that is not in memory if all its numbers lie in a range.
+    /// Says how many there were.
+    pub(crate) fn drop_cold(&mut self, position: Position, (first, last): (u64, u64)) -> u64 {
+        let (number, _) = split(position);
+        let slot = self.slot(number);
+        let Some(place) = self.places.get(slot).filter(|place| place.number == number) else {
+            return 0;
+        };
+        if !place.chunk.is_cold() || place.base < first || place.last() > last {
+            return 0;
+        }
+        let gone = u64::from(place.chunk.alive);
+        self.alive -= gone;
+        self.bytes -= place.chunk.bytes;
+        self.places.remove(slot);
+        gone
+    }
+
+    /// The page of the chunk behind that of a position, if it is not in memory.
+    pub(crate) fn cold_behind(&self, position: Position) -> Option<u64> {
+        let (number, _) = split(position);
+        let place = self.places.get(self.slot(number + 1))?;
+        place.chunk.is_cold().then_some(place.chunk.page)
+    }
+
+    /// The chunk that begins with that message.
+    pub(crate) fn find(&mut self, base: u64) -> Option<&mut Place> {
+        let slot = self.places.binary_search_by_key(&base, |place| place.base).ok()?;
+        self.places.get_mut(slot)
+    }
+
+    /// All living messages in order, of chunks that are in memory.
     pub fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
-        let mut from = Position(0);
-        std::iter::from_fn(move || {
-            let entry = self.next_alive(from)?;
-            from = Position(entry.position.0 + 1);
-            Some(entry)
+        self.places.iter().flat_map(|place| {
+            let mut from = 0;
+            std::iter::from_fn(move || {
+                let index = place.chunk.next_alive(from)?;
+                from = index + 1;
+                let (delta, size) = place.chunk.entry(index)?;
+                let position = Position(place.number * CHUNK_ENTRIES as u64 + index as u64);
+                Some(Entry { position, seq: place.base + u64::from(delta), size })
+            })
         })
     }
 }
 
-fn split(position: Position) -> (u64, usize) {
+pub(crate) fn split(position: Position) -> (u64, usize) {
     let entries = CHUNK_ENTRIES as u64;
     (position.0 / entries, usize::try_from(position.0 % entries).unwrap_or(0))
 }
@@ -247,28 +273,45 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    fn entry(next: Next) -> Entry {
+        let Next::Entry(entry) = next else { panic!("{next:?} is no entry") };
+        entry
+    }
+
     proptest! {
         #[test]
         fn chunks_agree_with_a_map(steps in prop::collection::vec(
             (prop_oneof![1u64..4, 1000u64..2000, Just(1u64 << 32)], 0usize..3, any::<u32>()),
             1..6000,
-        )) {
+        ), keep in prop_oneof![Just(1usize), Just(50), Just(1000)]) {
             let mut chunks = Chunks::default();
             let mut model: BTreeMap<u64, (u32, Position)> = BTreeMap::new();
             let mut seq = 1;
+            let mut last = None;
             for (gap, kills, pick) in steps {
                 seq += gap;
-                let position = chunks.end();
-                chunks.push(seq, pick % 100);
-                let entry = chunks.at_or_after(seq).expect("just pushed");
-                prop_assert!(entry.position >= position);
-                model.insert(seq, (pick % 100, entry.position));
+                let position = chunks.push(seq, pick % 100);
+                let new = entry(chunks.at_or_after(seq));
+                prop_assert_eq!(new.position, position);
+                prop_assert_eq!((new.seq, new.size), (seq, pick % 100));
+                prop_assert!(Some(new.position) > last);
+                last = Some(position);
+                model.insert(seq, (pick % 100, new.position));
                 for _ in 0..kills {
-                    if model.is_empty() { break }
-                    let nth = pick as usize % model.len();
+                    // Some are out of reach, so that chunks become sparse and the list has gaps.
+                    let reach = model.len().saturating_sub(model.len() / keep);
+                    if reach == 0 { break }
+                    let nth = pick as usize % reach;
                     let (&victim, &(size, position)) = model.iter().nth(nth).expect("in range");
+                    prop_assert_eq!(entry(chunks.at_or_after(victim)).position, position);
                     prop_assert_eq!(chunks.kill(position), Some(size));
                     prop_assert_eq!(chunks.kill(position), None);
+                    let after = model.range(victim + 1..).next().map(|(seq, _)| *seq);
+                    let next = match chunks.next(position) {
+                        Next::Entry(entry) => Some(entry.seq),
+                        _ => None,
+                    };
+                    prop_assert_eq!(next, after);
                     model.remove(&victim);
                 }
             }
@@ -277,6 +320,7 @@ mod tests {
             prop_assert_eq!(chunks.bytes(), bytes);
             let seqs: Vec<u64> = chunks.iter().map(|entry| entry.seq).collect();
             prop_assert_eq!(seqs, model.keys().copied().collect::<Vec<_>>());
+            prop_assert!(chunks.places.len() <= model.len() + 1, "a dead chunk stayed");
         }
     }
 }

@@ -100,6 +100,12 @@ impl Leases {
         (open.is_live && open.lease == lease).then_some(open)
     }
 
+    /// The open deliveries of a durable message, whoever has them.
+    pub(crate) fn of_message(&self, seq: u64) -> impl Iterator<Item = Lease> {
+        let is_of = move |open: &&Open| open.is_live && open.taken.seq == seq && open.taken.durable;
+        self.slots.iter().filter(is_of).map(|open| open.lease)
+    }
+
     /// Gives the delivery a later deadline.
     pub(crate) fn extend(&mut self, lease: Lease, deadline_ms: u64) {
         if let Some(open) = self.slots.get_mut(lease.slot() as usize)

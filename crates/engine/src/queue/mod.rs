@@ -4,16 +4,20 @@
 //! back, durable messages not handed over yet, transient messages not handed over yet. The floor
 //! keeps one cursor for each of the last two; what lies before a cursor and is alive is leased,
 //! being settled, or in `returned`. A transient message that arrives behind younger ones (it waited
-//! for a commit) is in `returned` from the beginning, so that the heads of all three rise.
+//! for a commit) is in `returned` from the beginning, so that the heads of all three rise. Chunks
+//! before the durable cursor and the one it is in are always in memory once they were reached;
+//! those ahead of it may be cold.
 
+pub(crate) mod chunk;
 pub mod chunks;
 pub mod leases;
 
 use crate::delivery::Cause;
 use crate::limits::{VISIBILITY_MS_DEFAULT, VISIBILITY_MS_MAX, VISIBILITY_MS_MIN};
 use crate::name::{Name, NamespaceId, QueueId};
+use crate::record::SeqRange;
 use crate::subscription::SubscriptionId;
-use chunks::{Chunks, Entry, Position};
+use chunks::{Chunks, Entry, Next, Position, split};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The policies of a queue.
@@ -64,6 +68,40 @@ pub struct LedgerQueue {
     pub(crate) attempts: BTreeMap<u64, u16>,
 }
 
+impl LedgerQueue {
+    /// Removes every message in a range of numbers; says how many. Of chunks that are not in
+    /// memory, those that lie in the range as a whole.
+    pub(crate) fn settle(&mut self, (first, last): (u64, u64)) -> u64 {
+        let mut gone = 0;
+        if first > last {
+            return 0;
+        }
+        let mut next = self.chunks.at_or_after(first);
+        loop {
+            match next {
+                Next::Entry(entry) if entry.seq <= last => {
+                    self.chunks.kill(entry.position);
+                    gone += 1;
+                    next = self.chunks.next(Position(entry.position.0 + 1));
+                }
+                Next::Cold(absent) => {
+                    let dropped = self.chunks.drop_cold(absent.position, (first, last));
+                    if dropped == 0 {
+                        break;
+                    }
+                    gone += dropped;
+                    next = self.chunks.next(absent.position);
+                }
+                _ => break,
+            }
+        }
+        if gone > 0 && !self.attempts.is_empty() {
+            self.attempts.extract_if(first..=last, |_, _| true).for_each(drop);
+        }
+        gone
+    }
+}
+
 /// A message that left its place at the head and came back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Returned {
@@ -97,13 +135,19 @@ pub(crate) struct FloorQueue {
     newest_transient: u64,
     /// Places in `transient`, not before its cursor, of messages that came behind younger ones.
     late: BTreeSet<Position>,
-    ledger_cursor: Position,
+    pub(crate) ledger_cursor: Position,
     transient_cursor: Position,
     pub(crate) returned: BTreeMap<u64, Returned>,
     /// Durable messages that were settled and whose record is not in the log yet.
     pub(crate) settling: Vec<(Position, u64, Cause)>,
     /// Durable messages that were settled and whose record is not applied yet.
     pub(crate) settling_count: u64,
+    /// Those of them that were never handed over: the cursor passes over them.
+    pub(crate) parked: BTreeSet<u64>,
+    /// The page that was asked for last; 0 if it arrived.
+    pub(crate) asked: u64,
+    /// Number of the chunk that the last durable message came from.
+    chunk: u64,
     pub(crate) leased: u64,
     /// Durable messages that were admitted and are not applied yet.
     pub(crate) in_flight: u64,
@@ -135,6 +179,9 @@ impl FloorQueue {
             returned: BTreeMap::new(),
             settling: Vec::new(),
             settling_count: 0,
+            parked: BTreeSet::new(),
+            asked: 0,
+            chunk: u64::MAX,
             leased: 0,
             in_flight: 0,
             subscriptions: Vec::new(),
@@ -146,9 +193,8 @@ impl FloorQueue {
 
     /// Adds a transient message, which may be older than some that are there.
     pub(crate) fn push_transient(&mut self, seq: u64, size: u32) {
-        self.transient.push(seq, size);
+        let position = self.transient.push(seq, size);
         if seq < self.newest_transient {
-            let position = Position(self.transient.end().0.saturating_sub(1));
             self.late.insert(position);
             self.returned.insert(seq, Returned { position, size, attempts: 0, durable: false });
         }
@@ -157,24 +203,33 @@ impl FloorQueue {
 
     /// The oldest transient message that was not handed over and is not in `returned`.
     fn next_transient(&mut self) -> Option<Entry> {
-        let mut next = self.transient.next_alive(self.transient_cursor)?;
-        while let Some(&late) = self.late.first()
-            && late <= next.position
-        {
-            self.late.pop_first();
-            if late == next.position {
-                self.transient_cursor = Position(late.0 + 1);
-                next = self.transient.next_alive(self.transient_cursor)?;
+        // Chunks of transient messages are never cold.
+        while let Next::Entry(entry) = self.transient.next(self.transient_cursor) {
+            while self.late.first().is_some_and(|late| *late < entry.position) {
+                self.late.pop_first();
             }
+            if self.late.first() != Some(&entry.position) {
+                return Some(entry);
+            }
+            self.transient_cursor = Position(entry.position.0 + 1);
         }
-        Some(next)
+        None
     }
 
-    /// Takes the message with the lowest number that nobody holds.
-    pub(crate) fn take(&mut self, ledger: Option<&LedgerQueue>) -> Option<Taken> {
-        let durable = ledger.and_then(|queue| queue.chunks.next_alive(self.ledger_cursor));
+    /// Takes the message with the lowest number that nobody holds. If it is not in memory there is
+    /// none until its page is, which is asked for.
+    pub(crate) fn take(
+        &mut self,
+        ledger: Option<&LedgerQueue>,
+        wanted: &mut Vec<u64>,
+    ) -> Option<Taken> {
+        let durable = self.next_durable(ledger);
         let transient = self.next_transient();
-        let durable_seq = durable.map_or(u64::MAX, |entry| entry.seq);
+        let durable_seq = match durable {
+            Next::Entry(entry) => entry.seq,
+            Next::Cold(absent) => absent.seq_min,
+            Next::None => u64::MAX,
+        };
         let transient_seq = transient.map_or(u64::MAX, |entry| entry.seq);
         if let Some((&seq, _)) = self.returned.first_key_value()
             && seq < durable_seq.min(transient_seq)
@@ -189,9 +244,13 @@ impl FloorQueue {
             });
         }
         let (entry, is_durable) = match (durable, transient) {
-            (Some(entry), _) if durable_seq < transient_seq => {
+            (Next::Entry(entry), _) if durable_seq < transient_seq => {
                 self.ledger_cursor = Position(entry.position.0 + 1);
                 (entry, true)
+            }
+            (Next::Cold(absent), _) if durable_seq <= transient_seq => {
+                self.ask(absent.page, wanted);
+                return None;
             }
             (_, Some(entry)) => {
                 self.transient_cursor = Position(entry.position.0 + 1);
@@ -199,14 +258,53 @@ impl FloorQueue {
             }
             _ => return None,
         };
-        let attempts = match ledger {
-            Some(queue) if is_durable && !queue.attempts.is_empty() => {
-                queue.attempts.get(&entry.seq).copied().unwrap_or(0)
+        let mut attempts = 0;
+        if is_durable && let Some(queue) = ledger {
+            if !queue.attempts.is_empty() {
+                attempts = queue.attempts.get(&entry.seq).copied().unwrap_or(0);
             }
-            _ => 0,
-        };
+            self.look_ahead(queue, entry.position, wanted);
+        }
         let Entry { seq, position, size } = entry;
         Some(Taken { seq, position, size, attempts, durable: is_durable })
+    }
+
+    /// Whether the next durable message is not in memory.
+    pub(crate) fn is_waiting(&self, ledger: Option<&LedgerQueue>) -> bool {
+        let next = ledger.map(|queue| queue.chunks.next(self.ledger_cursor));
+        matches!(next, Some(Next::Cold(_)))
+    }
+
+    /// What comes next of the ledger, without what is parked.
+    fn next_durable(&mut self, ledger: Option<&LedgerQueue>) -> Next {
+        let Some(queue) = ledger else { return Next::None };
+        loop {
+            let next = queue.chunks.next(self.ledger_cursor);
+            match next {
+                Next::Entry(entry) if !self.parked.is_empty() && self.parked.remove(&entry.seq) => {
+                    self.ledger_cursor = Position(entry.position.0 + 1);
+                }
+                _ => return next,
+            }
+        }
+    }
+
+    /// On entering a chunk, asks for the one behind it.
+    fn look_ahead(&mut self, queue: &LedgerQueue, position: Position, wanted: &mut Vec<u64>) {
+        let (chunk, _) = split(position);
+        if chunk != self.chunk {
+            self.chunk = chunk;
+            if let Some(page) = queue.chunks.cold_behind(position) {
+                self.ask(page, wanted);
+            }
+        }
+    }
+
+    fn ask(&mut self, page: u64, wanted: &mut Vec<u64>) {
+        if self.asked != page {
+            self.asked = page;
+            wanted.push(page);
+        }
     }
 
     /// Puts a message that was taken back where its number belongs.
@@ -219,6 +317,13 @@ impl FloorQueue {
     pub(crate) fn settle(&mut self, position: Position, seq: u64, cause: Cause) {
         self.settling.push((position, seq, cause));
         self.settling_count += 1;
+    }
+
+    /// What was parked is gone.
+    pub(crate) fn forget_parked(&mut self, ranges: &[SeqRange]) {
+        for &(first, last) in ranges.iter().filter(|(first, last)| first <= last) {
+            self.parked.extract_if(first..=last, |_| true).for_each(drop);
+        }
     }
 
     pub(crate) fn counts(&self, ledger: Option<&LedgerQueue>) -> QueueCounts {

@@ -226,7 +226,8 @@ impl Rig {
             }
         }
         match got {
-            Ok(delivery) => {
+            Ok(None) => panic!("every chunk is in memory"),
+            Ok(Some(delivery)) => {
                 assert!(!is_foreign, "somebody else's queue");
                 self.hand_over(session, (id, auto, deadline_ms), Holder::Claims, &delivery);
                 self.count("claims", 1);

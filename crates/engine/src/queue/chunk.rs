@@ -1,0 +1,235 @@
+//! One chunk of a queue: up to 4,096 entries in order of arrival.
+//!
+//! An entry is a number (as a distance from the chunk's first), a size and one bit that says
+//! whether the message is alive. The entries stand in one of four forms:
+//!
+//! ```text
+//!   growing ── full, or its numbers end ──► whole ── few alive ──► sparse
+//!                                           │  ▲
+//!                      written to a page,   │  │  the page is read again
+//!                      nobody near          ▼  │
+//!                                           cold
+//! ```
+//!
+//! Whole entries never change, so that a snapshot shares them. A cold chunk keeps its bits and
+//! sums; what needs an entry has to bring the page first. Invariants: `alive` and `bytes` are the
+//! sums over the bits; a cold chunk has a page that holds all its entries.
+
+use crate::limits::CHUNK_ENTRIES;
+use std::sync::Arc;
+
+const WORDS: usize = CHUNK_ENTRIES / 64;
+/// A whole chunk with no more living messages than that keeps only these.
+pub(crate) const SPARSE_MAX: usize = 128;
+
+/// One bit for each entry.
+pub(crate) type Bits = [u64; WORDS];
+
+/// Distances and sizes of the entries of a chunk.
+#[derive(Debug, Default)]
+pub(crate) struct Columns {
+    pub(crate) deltas: Vec<u32>,
+    pub(crate) sizes: Vec<u32>,
+}
+
+/// An entry of a chunk that forgot the others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept {
+    pub(crate) index: u16,
+    pub(crate) delta: u32,
+    pub(crate) size: u32,
+}
+
+#[derive(Debug)]
+pub(crate) enum Entries {
+    Growing(Columns),
+    Whole(Arc<Columns>),
+    Sparse(Box<[Kept]>),
+    Cold,
+}
+
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) bits: Bits,
+    pub(crate) alive: u32,
+    /// Entries, dead ones included; while it grows its columns know.
+    pub(crate) len: u32,
+    /// Bytes of the living messages.
+    pub(crate) bytes: u64,
+    /// Distance of the last entry; while it grows its columns know.
+    pub(crate) last_delta: u32,
+    /// Entries that stand in `page`, from the first on.
+    pub(crate) page_len: u32,
+    /// The committed page of its entries; 0 if there is none.
+    pub(crate) page: u64,
+    pub(crate) entries: Entries,
+}
+
+impl Chunk {
+    /// An empty chunk that grows; the first message comes at distance 0.
+    pub(crate) fn growing(capacity: usize) -> Self {
+        let (deltas, sizes) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
+        Self {
+            bits: [0; WORDS],
+            alive: 0,
+            len: 0,
+            bytes: 0,
+            last_delta: 0,
+            page_len: 0,
+            page: 0,
+            entries: Entries::Growing(Columns { deltas, sizes }),
+        }
+    }
+
+    pub(crate) fn is_growing(&self) -> bool {
+        matches!(self.entries, Entries::Growing(_))
+    }
+
+    pub(crate) fn is_cold(&self) -> bool {
+        matches!(self.entries, Entries::Cold)
+    }
+
+    /// Its columns, where they are in memory as a whole.
+    pub(crate) fn columns(&self) -> Option<&Columns> {
+        match &self.entries {
+            Entries::Growing(columns) => Some(columns),
+            Entries::Whole(columns) => Some(columns),
+            Entries::Sparse(_) | Entries::Cold => None,
+        }
+    }
+
+    /// Appends a living entry; says which it is. Only while it grows.
+    pub(crate) fn push(&mut self, delta: u32, size: u32) -> usize {
+        let Entries::Growing(columns) = &mut self.entries else { return 0 };
+        let index = columns.deltas.len();
+        columns.deltas.push(delta);
+        columns.sizes.push(size);
+        self.bits[index / 64] |= 1 << (index % 64);
+        self.alive += 1;
+        self.bytes += u64::from(size);
+        index
+    }
+
+    /// Ends its growing.
+    pub(crate) fn close(&mut self) {
+        let Entries::Growing(columns) = &mut self.entries else { return };
+        self.len = count(columns.deltas.len());
+        self.last_delta = columns.deltas.last().copied().unwrap_or(0);
+        let mut columns = std::mem::take(columns);
+        columns.deltas.shrink_to_fit();
+        columns.sizes.shrink_to_fit();
+        self.entries = Entries::Whole(Arc::new(columns));
+        self.thin();
+    }
+
+    /// Keeps only the living entries of a whole chunk if they are few.
+    pub(crate) fn thin(&mut self) {
+        if self.alive as usize > SPARSE_MAX {
+            return;
+        }
+        let Entries::Whole(columns) = &self.entries else { return };
+        let mut kept = Vec::with_capacity(self.alive as usize);
+        let mut next = self.next_alive(0);
+        while let Some(index) = next {
+            let (delta, size) = (columns.deltas[index], columns.sizes[index]);
+            kept.push(Kept { index: u16::try_from(index).unwrap_or(0), delta, size });
+            next = self.next_alive(index + 1);
+        }
+        self.entries = Entries::Sparse(kept.into());
+    }
+
+    pub(crate) fn is_alive(&self, index: usize) -> bool {
+        self.bits[index / 64] >> (index % 64) & 1 == 1
+    }
+
+    /// The first living entry at or after an index.
+    pub(crate) fn next_alive(&self, from: usize) -> Option<usize> {
+        next_bit(&self.bits, from)
+    }
+
+    /// Distance and size of a living entry; `None` if the chunk is cold.
+    pub(crate) fn entry(&self, index: usize) -> Option<(u32, u32)> {
+        if let Some(columns) = self.columns() {
+            return Some((*columns.deltas.get(index)?, *columns.sizes.get(index)?));
+        }
+        let Entries::Sparse(kept) = &self.entries else { return None };
+        let at = kept.binary_search_by_key(&index, |kept| usize::from(kept.index)).ok()?;
+        Some((kept[at].delta, kept[at].size))
+    }
+
+    /// Marks an entry dead. Returns its size if it was alive and the chunk is not cold.
+    pub(crate) fn kill(&mut self, index: usize) -> Option<u32> {
+        if !self.is_alive(index) {
+            return None;
+        }
+        let (_, size) = self.entry(index)?;
+        self.bits[index / 64] &= !(1 << (index % 64));
+        self.alive -= 1;
+        self.bytes -= u64::from(size);
+        if self.alive as usize <= SPARSE_MAX {
+            self.thin();
+        }
+        Some(size)
+    }
+
+    /// An index that no entry with at least that distance comes before; of a cold chunk, 0.
+    pub(crate) fn lower_bound(&self, delta: u32) -> usize {
+        if let Some(columns) = self.columns() {
+            return columns.deltas.partition_point(|d| *d < delta);
+        }
+        let Entries::Sparse(kept) = &self.entries else { return 0 };
+        let at = kept.partition_point(|kept| kept.delta < delta);
+        kept.get(at).map_or(CHUNK_ENTRIES, |kept| usize::from(kept.index))
+    }
+
+    /// Distance of the last entry.
+    pub(crate) fn last_delta(&self) -> u32 {
+        match &self.entries {
+            Entries::Growing(columns) => columns.deltas.last().copied().unwrap_or(0),
+            _ => self.last_delta,
+        }
+    }
+
+    /// How many entries it has, dead ones included.
+    pub(crate) fn len(&self) -> u32 {
+        match &self.entries {
+            Entries::Growing(columns) => count(columns.deltas.len()),
+            _ => self.len,
+        }
+    }
+
+    /// Lets go of whole entries whose page is committed; says whether it did.
+    pub(crate) fn cool(&mut self) -> bool {
+        let can = self.is_evictable();
+        if can {
+            self.entries = Entries::Cold;
+        }
+        can
+    }
+
+    /// Whether its entries may leave memory.
+    pub(crate) fn is_evictable(&self) -> bool {
+        matches!(self.entries, Entries::Whole(_)) && self.page != 0 && self.page_len == self.len
+    }
+}
+
+/// The first bit that is set, at or after an index.
+pub(crate) fn next_bit(all: &Bits, from: usize) -> Option<usize> {
+    let mut word = from / 64;
+    if word >= WORDS {
+        return None;
+    }
+    let mut bits = all[word] & (u64::MAX << (from % 64));
+    while bits == 0 {
+        word += 1;
+        if word == WORDS {
+            return None;
+        }
+        bits = all[word];
+    }
+    Some(word * 64 + bits.trailing_zeros() as usize)
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}

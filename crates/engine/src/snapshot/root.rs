@@ -1,0 +1,365 @@
+//! The root of a snapshot: everything the ledger holds but the entries of long chunks, for which
+//! it names pages. Little-endian, in this order, each list preceded by its length (u32):
+//!
+//! ```text
+//!   version u32 (1) │ term u64 │ block u64 │ suspect below u64 │ last seq u64
+//!   next namespace u32 │ next exchange u32 │ next queue u32
+//!   namespaces:  id u32 │ name
+//!   queues:      id u32 │ namespace u32 │ durable u8 │ visibility u64 │ name │ attempts │ chunks
+//!     attempts:    seq u64 │ attempts u16
+//!     chunks:      1 u8 │ base u64 │ living entries: distance u32, size u32
+//!               or 2 u8 │ base u64 │ paged                        every entry is alive
+//!               or 3 u8 │ base u64 │ paged │ a bit per entry, in words of u64
+//!       paged:     page u64 │ entries u32 │ last distance u32 │ alive u32 │ living bytes u64
+//!   exchanges:   id u32 │ namespace u32 │ kind u8 │ name │ bindings
+//!     bindings:    queue u32 │ length of the key u32 │ key
+//!   of each namespace:  its exchanges: id u32, by name │ its queues: id u32, by name
+//!   name:  length u8 │ UTF-8
+//! ```
+//!
+//! Queues, exchanges, namespaces, chunks and what is in them stand in rising order. A chunk without
+//! a living message does not stand there. Reading trusts nothing: a count is held against the bytes
+//! that are left before anything is made of it.
+
+use crate::exchange::{Bindings, Exchange, ExchangeKind};
+use crate::ledger::{Ledger, Namespace};
+use crate::limits::CHUNK_ENTRIES;
+use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
+use crate::queue::chunk::{Chunk, Columns, Entries, Kept};
+use crate::queue::chunks::{Chunks, Place};
+use crate::queue::{LedgerQueue, QueueOptions};
+use crate::snapshot::bytes::{Bad, Input, put_count, put_u16, put_u32, put_u64};
+use crate::snapshot::page::Page;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const VERSION: u32 = 1;
+/// A chunk that still grows gets a page if it has more living messages than that.
+const INLINE_MAX: u32 = 32;
+
+const INLINE: u8 = 1;
+const ALL_ALIVE: u8 = 2;
+const WITH_BITS: u8 = 3;
+
+/// A page that a snapshot made: what it will be of once it is committed.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    pub(crate) queue: QueueId,
+    pub(crate) base: u64,
+    pub(crate) page: u64,
+    pub(crate) len: u32,
+}
+
+/// Pages that a root refers to, and those of them that are new.
+#[derive(Debug)]
+pub(crate) struct Paging<'a> {
+    pub(crate) next_page: &'a mut u64,
+    pub(crate) new: Vec<Page>,
+    pub(crate) fresh: Vec<Fresh>,
+    pub(crate) all: Vec<u64>,
+}
+
+pub(crate) fn encode(ledger: &Ledger, paging: &mut Paging<'_>, out: &mut Vec<u8>) {
+    put_u32(out, VERSION);
+    for number in [ledger.term, ledger.block, ledger.suspect_below, ledger.last_seq] {
+        put_u64(out, number);
+    }
+    for number in [ledger.next_namespace, ledger.next_exchange, ledger.next_queue] {
+        put_u32(out, number);
+    }
+    put_count(out, ledger.namespaces.len());
+    for (id, space) in &ledger.namespaces {
+        put_u32(out, id.0);
+        put_name(out, &space.name);
+    }
+    let mut queues: Vec<&LedgerQueue> = ledger.queues.values().collect();
+    queues.sort_unstable_by_key(|queue| queue.id);
+    put_count(out, queues.len());
+    for queue in queues {
+        put_queue(queue, paging, out);
+    }
+    put_count(out, ledger.exchanges.len());
+    for exchange in ledger.exchanges.values() {
+        put_u32(out, exchange.id.0);
+        put_u32(out, exchange.namespace.0);
+        out.push(exchange.kind as u8);
+        put_name(out, &exchange.name);
+        put_count(out, exchange.bindings.len());
+        for (key, queue) in exchange.bindings.iter() {
+            put_u32(out, queue.0);
+            put_count(out, key.len());
+            out.extend_from_slice(key);
+        }
+    }
+    for space in ledger.namespaces.values() {
+        put_count(out, space.exchanges.len());
+        space.exchanges.values().for_each(|id| put_u32(out, id.0));
+        put_count(out, space.queues.len());
+        space.queues.values().for_each(|id| put_u32(out, id.0));
+    }
+}
+
+fn put_name(out: &mut Vec<u8>, name: &Name) {
+    let bytes = name.as_str().as_bytes();
+    // A name has at most 255 bytes.
+    out.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(bytes);
+}
+
+fn put_queue(queue: &LedgerQueue, paging: &mut Paging<'_>, out: &mut Vec<u8>) {
+    put_u32(out, queue.id.0);
+    put_u32(out, queue.namespace.0);
+    out.push(u8::from(queue.options.durable));
+    put_u64(out, queue.options.visibility_ms);
+    put_name(out, &queue.name);
+    put_count(out, queue.attempts.len());
+    for (seq, count) in &queue.attempts {
+        put_u64(out, *seq);
+        put_u16(out, *count);
+    }
+    let living = queue.chunks.places.iter().filter(|place| place.chunk.alive > 0);
+    put_count(out, living.clone().count());
+    for place in living {
+        match &place.chunk.entries {
+            Entries::Sparse(_) => put_inline(place, out),
+            Entries::Growing(_) if place.chunk.alive <= INLINE_MAX => put_inline(place, out),
+            _ => put_paged(queue.id, place, paging, out),
+        }
+    }
+}
+
+fn put_inline(place: &Place, out: &mut Vec<u8>) {
+    let chunk = &place.chunk;
+    let entries = || {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let index = chunk.next_alive(from)?;
+            from = index + 1;
+            chunk.entry(index)
+        })
+    };
+    let first = entries().next().map_or(0, |(delta, _)| delta);
+    out.push(INLINE);
+    put_u64(out, place.base + u64::from(first));
+    put_u32(out, chunk.alive);
+    for (delta, size) in entries() {
+        put_u32(out, delta - first);
+        put_u32(out, size);
+    }
+}
+
+fn put_paged(queue: QueueId, place: &Place, paging: &mut Paging<'_>, out: &mut Vec<u8>) {
+    let (chunk, base) = (&place.chunk, place.base);
+    let len = chunk.len();
+    let mut page = chunk.page;
+    if chunk.page_len != len {
+        let columns = match &chunk.entries {
+            Entries::Whole(columns) => Arc::clone(columns),
+            Entries::Growing(Columns { deltas, sizes }) => {
+                Arc::new(Columns { deltas: deltas.clone(), sizes: sizes.clone() })
+            }
+            // Sparse ones stand in the root, cold ones have a page.
+            Entries::Sparse(_) | Entries::Cold => return,
+        };
+        page = *paging.next_page;
+        *paging.next_page += 1;
+        paging.new.push(Page { number: page, queue, base, columns });
+        paging.fresh.push(Fresh { queue, base, page, len });
+    }
+    paging.all.push(page);
+    out.push(if chunk.alive == len { ALL_ALIVE } else { WITH_BITS });
+    put_u64(out, base);
+    put_u64(out, page);
+    put_u32(out, len);
+    put_u32(out, chunk.last_delta());
+    put_u32(out, chunk.alive);
+    put_u64(out, chunk.bytes);
+    if chunk.alive != len {
+        let words = (len as usize).div_ceil(64);
+        chunk.bits[..words].iter().for_each(|word| put_u64(out, *word));
+    }
+}
+
+/// Reads a root. `pages` gets the numbers of the pages it refers to.
+pub(crate) fn decode(root: &[u8], pages: &mut Vec<u64>) -> Result<Ledger, Bad> {
+    let mut input = Input::new(root);
+    if input.u32()? != VERSION {
+        return Err(Bad { at: 0, what: "it has a version that this program does not know" });
+    }
+    let mut ledger = Ledger {
+        term: input.u64()?,
+        block: input.u64()?,
+        suspect_below: input.u64()?,
+        last_seq: input.u64()?,
+        next_namespace: input.u32()?,
+        next_exchange: input.u32()?,
+        next_queue: input.u32()?,
+        ..Ledger::default()
+    };
+    ledger.namespaces.clear();
+    for _ in 0..input.count(5)? {
+        let id = NamespaceId(input.u32()?);
+        let is_new = ledger.namespaces.last_key_value().is_none_or(|(last, _)| *last < id);
+        if !is_new || id.0 >= ledger.next_namespace {
+            return Err(input.bad("the number of a namespace"));
+        }
+        ledger.namespaces.insert(id, Namespace::new(take_name(&mut input)?));
+    }
+    let mut last = None;
+    for _ in 0..input.count(22)? {
+        let queue = take_queue(&mut input, pages)?;
+        let id = queue.id;
+        let is_known = ledger.namespaces.contains_key(&queue.namespace);
+        if last >= Some(id) || id.0 >= ledger.next_queue || !is_known {
+            return Err(input.bad("the number of a queue or its namespace"));
+        }
+        last = Some(id);
+        ledger.queues.insert(id, queue);
+    }
+    for _ in 0..input.count(14)? {
+        let exchange = take_exchange(&mut input, &ledger)?;
+        let id = exchange.id;
+        let is_new = ledger.exchanges.last_key_value().is_none_or(|(last, _)| *last < id);
+        let is_known = ledger.namespaces.contains_key(&exchange.namespace);
+        if !is_new || id.0 >= ledger.next_exchange || !is_known {
+            return Err(input.bad("the number of an exchange or its namespace"));
+        }
+        ledger.exchanges.insert(id, exchange);
+    }
+    take_names(&mut input, &mut ledger)?;
+    if input.left() > 0 {
+        return Err(input.bad("it goes on behind its end"));
+    }
+    Ok(ledger)
+}
+
+fn take_name(input: &mut Input<'_>) -> Result<Name, Bad> {
+    let len = usize::from(input.u8()?);
+    let bytes = input.take(len)?;
+    Name::new(bytes).map_err(|_| input.bad("something that is no name"))
+}
+
+/// Which exchange and queue each name of a namespace means.
+fn take_names(input: &mut Input<'_>, ledger: &mut Ledger) -> Result<(), Bad> {
+    for (space_id, space) in &mut ledger.namespaces {
+        for _ in 0..input.count(4)? {
+            let id = ExchangeId(input.u32()?);
+            let named = ledger.exchanges.get(&id).filter(|there| there.namespace == *space_id);
+            let name = &named.ok_or(input.bad("an exchange that is not there"))?.name;
+            space.exchanges.insert(name.clone(), id);
+        }
+        for _ in 0..input.count(4)? {
+            let id = QueueId(input.u32()?);
+            let named = ledger.queues.get(&id).filter(|there| there.namespace == *space_id);
+            let name = &named.ok_or(input.bad("a queue that is not there"))?.name;
+            space.queues.insert(name.clone(), id);
+        }
+    }
+    Ok(())
+}
+
+fn take_exchange(input: &mut Input<'_>, ledger: &Ledger) -> Result<Exchange, Bad> {
+    let (id, namespace) = (ExchangeId(input.u32()?), NamespaceId(input.u32()?));
+    let kind =
+        ExchangeKind::from_number(input.u8()?).ok_or(input.bad("the kind of an exchange"))?;
+    let name = take_name(input)?;
+    let mut bindings = Bindings::default();
+    for _ in 0..input.count(8)? {
+        let queue = QueueId(input.u32()?);
+        let len = input.count(1)?;
+        let key = input.take(len)?;
+        if !ledger.queues.contains_key(&queue) || !bindings.bind(key, queue) {
+            return Err(input.bad("a binding"));
+        }
+    }
+    Ok(Exchange { id, namespace, name, kind, bindings })
+}
+
+fn take_queue(input: &mut Input<'_>, pages: &mut Vec<u64>) -> Result<LedgerQueue, Bad> {
+    let (id, namespace) = (QueueId(input.u32()?), NamespaceId(input.u32()?));
+    let durable = match input.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(input.bad("the policies of a queue")),
+    };
+    let options = QueueOptions { durable, visibility_ms: input.u64()? };
+    let name = take_name(input)?;
+    let mut attempts = BTreeMap::new();
+    for _ in 0..input.count(10)? {
+        attempts.insert(input.u64()?, input.u16()?);
+    }
+    let mut chunks = Chunks::default();
+    let mut previous = None;
+    let count = input.count(21)?;
+    for nth in 0..count {
+        let tag = input.u8()?;
+        let base = input.u64()?;
+        let chunk = match tag {
+            INLINE => take_inline(input, nth + 1 == count)?,
+            ALL_ALIVE | WITH_BITS => take_paged(input, tag)?,
+            _ => return Err(input.bad("the kind of a chunk")),
+        };
+        let last = base.checked_add(u64::from(chunk.last_delta()));
+        if previous >= Some(base) || last.is_none() {
+            return Err(input.bad("the numbers of a chunk"));
+        }
+        previous = last;
+        if chunk.page != 0 {
+            pages.push(chunk.page);
+        }
+        chunks.adopt(base, Box::new(chunk));
+    }
+    Ok(LedgerQueue { id, namespace, name, options, chunks, attempts })
+}
+
+/// A chunk whose entries stand in the root. The last of a queue goes on growing.
+fn take_inline(input: &mut Input<'_>, is_last: bool) -> Result<Chunk, Bad> {
+    let count = input.count(8)?;
+    if count == 0 || count >= CHUNK_ENTRIES {
+        return Err(input.bad("the entries of a chunk"));
+    }
+    let mut chunk = Chunk::growing(if is_last { count } else { 0 });
+    let mut kept = Vec::with_capacity(count);
+    for index in 0..count {
+        let (delta, size) = (input.u32()?, input.u32()?);
+        if kept.last().map_or(delta > 0, |last: &Kept| last.delta >= delta) {
+            return Err(input.bad("the entries of a chunk"));
+        }
+        kept.push(Kept { index: u16::try_from(index).unwrap_or(0), delta, size });
+        chunk.push(delta, size);
+    }
+    if !is_last {
+        chunk.close();
+        chunk.entries = Entries::Sparse(kept.into());
+    }
+    Ok(chunk)
+}
+
+fn take_paged(input: &mut Input<'_>, tag: u8) -> Result<Chunk, Bad> {
+    let mut chunk = Chunk::growing(0);
+    chunk.page = input.u64()?;
+    chunk.len = input.u32()?;
+    chunk.page_len = chunk.len;
+    chunk.last_delta = input.u32()?;
+    chunk.alive = input.u32()?;
+    chunk.bytes = input.u64()?;
+    chunk.entries = Entries::Cold;
+    let len = chunk.len as usize;
+    let fits = (1..=CHUNK_ENTRIES).contains(&len) && chunk.last_delta >= chunk.len - 1;
+    if chunk.page == 0 || !fits || chunk.bytes > u64::from(chunk.alive) * u64::from(u32::MAX) {
+        return Err(input.bad("the sums of a chunk"));
+    }
+    for (nth, word) in chunk.bits[..len.div_ceil(64)].iter_mut().enumerate() {
+        let ends = (len - nth * 64).min(64);
+        let all = u64::MAX >> (64 - ends);
+        *word = if tag == ALL_ALIVE { all } else { input.u64()? };
+        if *word & !all != 0 {
+            return Err(input.bad("a bit behind the last entry"));
+        }
+    }
+    let alive: u32 = chunk.bits.iter().map(|word| word.count_ones()).sum();
+    if alive != chunk.alive || alive == 0 {
+        return Err(input.bad("the bits of a chunk"));
+    }
+    Ok(chunk)
+}
