@@ -32,8 +32,10 @@ impl Bench {
         let mut bench = Self { engine, effects, pages, next_page: 1, session };
         for name in queues {
             let declare = Topology::DeclareQueue(name, QueueOptions::default());
-            let admitted =
-                bench.engine.admit_topology(bench.session, declare, &mut bench.effects).unwrap();
+            let admitted = bench
+                .engine
+                .admit_topology(bench.session, declare, &mut bench.effects)
+                .expect("it is allowed");
             let Admission::Log(record) = admitted else { panic!("a durable queue is logged") };
             bench.engine.apply(&record, &mut bench.effects);
         }
@@ -47,10 +49,10 @@ impl Bench {
 
     fn publish(&mut self, queues: &[u32], times: u64) -> u64 {
         let targets: Vec<u8> = queues.iter().flat_map(|id| id.to_le_bytes()).collect();
-        let targets = Targets::new(&targets).unwrap();
+        let targets = Targets::new(&targets).expect("it is allowed");
         let mut last = 0;
         for _ in 0..times {
-            last = self.engine.admit(7).unwrap();
+            last = self.engine.admit(7).expect("it is allowed");
             let exchange = courant_engine::ExchangeId::DEFAULT;
             let record = Record::Published { seq: last, size: 7, exchange, targets };
             self.engine.apply(&record, &mut self.effects);
@@ -178,7 +180,7 @@ fn a_restored_queue_is_handed_over_a_chunk_ahead() {
     bench.restore(&root);
     assert_eq!(bench.living(), (first..=last).collect::<Vec<_>>());
     let options = SubscribeOptions { credit: 1, settling: Settling::Auto, visibility_ms: None };
-    bench.engine.subscribe(bench.session, QueueId(0), options).unwrap();
+    bench.engine.subscribe(bench.session, QueueId(0), options).expect("it is allowed");
     assert_eq!(bench.dispatch(), []);
     assert_eq!(bench.effects.wanted, [1]);
     let newest = bench.publish(&[0], 1);
