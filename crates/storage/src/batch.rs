@@ -87,6 +87,7 @@ pub struct OpenBatch {
     frames: u32,
     /// Where the last frame ends; beyond it is padding.
     frames_end: usize,
+    bodies_len_bytes: usize,
 }
 
 impl Default for OpenBatch {
@@ -104,6 +105,7 @@ impl OpenBatch {
             lanes: Lanes::default(),
             frames: 0,
             frames_end: BATCH_HEADER_BYTES,
+            bodies_len_bytes: 0,
         }
     }
 
@@ -163,6 +165,7 @@ impl OpenBatch {
         self.frames_end = end.next_multiple_of(FRAME_ALIGN_BYTES);
         self.bytes.resize(self.frames_end, 0);
         self.frames += 1;
+        self.bodies_len_bytes += body_len;
         Offset(small(start))
     }
 
@@ -197,14 +200,15 @@ impl OpenBatch {
             lanes: self.lanes,
             frames: self.frames,
             frames_len_bytes,
+            bodies_len_bytes: self.bodies_len_bytes,
             ticket,
         }
     }
 
     /// Takes over the allocations of a batch that nobody needs any more.
     pub(crate) fn recycle(batch: Batch) -> OpenBatch {
-        let mut open =
-            OpenBatch { bytes: batch.bytes, lanes: batch.lanes, frames: 0, frames_end: 0 };
+        let (bytes, lanes) = (batch.bytes, batch.lanes);
+        let mut open = OpenBatch { bytes, lanes, frames: 0, frames_end: 0, bodies_len_bytes: 0 };
         open.clear();
         open
     }
@@ -216,6 +220,7 @@ impl OpenBatch {
         self.lanes.used = 0;
         self.frames = 0;
         self.frames_end = BATCH_HEADER_BYTES;
+        self.bodies_len_bytes = 0;
     }
 
     /// The same in allocations of just its size.
@@ -225,6 +230,7 @@ impl OpenBatch {
             lanes: self.lanes.compacted(),
             frames: self.frames,
             frames_end: self.frames_end,
+            bodies_len_bytes: self.bodies_len_bytes,
         }
     }
 
@@ -252,6 +258,7 @@ pub struct Batch {
     lanes: Lanes,
     frames: u32,
     frames_len_bytes: usize,
+    bodies_len_bytes: usize,
     ticket: Ticket,
 }
 
@@ -332,6 +339,11 @@ impl Batch {
     /// Bytes of the frames alone.
     pub(crate) fn frames_len_bytes(&self) -> usize {
         self.frames_len_bytes
+    }
+
+    /// Bytes of the bodies alone.
+    pub(crate) fn bodies_len_bytes(&self) -> usize {
+        self.bodies_len_bytes
     }
 
     /// Places of the frames of one lane, by seq.

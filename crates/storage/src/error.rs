@@ -175,6 +175,9 @@ pub enum KeepError {
     /// Nothing is written any more.
     #[error("the log is poisoned: {0}")]
     Poisoned(Poison),
+    /// The store was closed.
+    #[error("the log is closed")]
+    Closed,
     /// The operating system refused.
     #[error("{what} {file} failed: {reason}")]
     Io {

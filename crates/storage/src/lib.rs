@@ -42,4 +42,4 @@ pub use memory::{Memory, MemoryOptions};
 pub use store::{
     Damage, Damaged, Listener, Living, Purpose, Reclaimed, Scrubbed, Store, Ticket, Urgency, Usage,
 };
-pub use wal::{Defect, Recovered, RottenBody, TornTail, Wal, WalOptions};
+pub use wal::{Defect, Progress, Recovered, RottenBody, TornTail, Wal, WalOptions};

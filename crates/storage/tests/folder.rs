@@ -61,6 +61,8 @@ fn a_clean_end_and_an_unclean_one_are_told_apart() {
         lanes: vec![(LaneId(4), Seq(3))],
         last_term: 6,
         frames: 3,
+        walked_segments: 1,
+        walked_bytes: 3 * 512,
         ..Recovered::default()
     };
     assert_eq!(recovered, expected);
@@ -144,7 +146,8 @@ fn one_process_at_a_time() {
 fn a_newer_folder_a_foreign_one_and_a_wrong_size_are_refused() {
     let disk = filled(1);
     disk.damage("manifest", |bytes| bytes[8] = 9);
-    assert!(matches!(open(&disk), Err(OpenError::Newer { found: 9, known: 1 })));
+    disk.damage("manifest.2", |bytes| bytes[8] = 9);
+    assert!(matches!(open(&disk), Err(OpenError::Newer { found: 9, known: 2 })));
     let disk = SimDisk::new();
     disk.mount().create("holiday.jpg").unwrap();
     assert!(matches!(open(&disk), Err(OpenError::Foreign { .. })));
@@ -154,9 +157,29 @@ fn a_newer_folder_a_foreign_one_and_a_wrong_size_are_refused() {
 }
 
 #[test]
+fn one_copy_of_the_manifest_is_mended_by_the_other() {
+    type Harm = fn(&SimDisk, &str);
+    let harms: [Harm; 3] = [
+        |disk, name| disk.lose(name),
+        |disk, name| disk.damage(name, |bytes| bytes[8] = 9),
+        |disk, name| disk.damage(name, |bytes| bytes.truncate(70)),
+    ];
+    for harm in harms {
+        for name in ["manifest", "manifest.2"] {
+            let disk = filled(2);
+            harm(&disk, name);
+            let recovered = open(&disk).unwrap().1;
+            assert_eq!((recovered.frames, recovered.mended.as_deref()), (2, Some(name)));
+            assert_eq!(open(&disk).unwrap().1.mended, None);
+        }
+    }
+}
+
+#[test]
 fn a_lost_manifest_checkpoint_or_segment_is_refused() {
     let disk = filled(2);
     disk.lose("manifest");
+    disk.lose("manifest.2");
     assert!(matches!(open(&disk), Err(OpenError::Rotten { .. })));
     let disk = filled(2);
     disk.lose("checkpoint");

@@ -5,17 +5,21 @@
 //! manifest lists holds nothing.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::batch::Batch;
 use crate::disk::{Disk, is_full, write_full};
-use crate::error::Poison;
+use crate::error::{KeepError, Poison, ReadError};
 use crate::frame::{LaneId, Seq};
 use crate::wal::WalOptions;
+use crate::wal::copies::Copies;
 use crate::wal::defect::Defect;
-use crate::wal::index::SegmentIndex;
-use crate::wal::manifest::{self, Entry, Manifest};
+use crate::wal::handles::Handles;
+use crate::wal::index::{Counts, SegmentIndex};
+use crate::wal::manifest::{Entry, Manifest};
+use crate::wal::reader;
 use crate::wal::segment::{self, Segment, SegmentHeader};
+use crate::wal::summary;
 
 /// All segments of a folder.
 pub(crate) struct Directory {
@@ -23,75 +27,122 @@ pub(crate) struct Directory {
     pub(crate) options: WalOptions,
     listed: Mutex<Listed>,
     known: RwLock<Known>,
+    handles: Handles,
 }
 
 struct Listed {
     manifest: Manifest,
-    /// Making a segment failed: it is not tried again.
+    copies: Copies,
+    /// Changing the list failed: it is not tried again.
     failed: Option<Poison>,
 }
 
 #[derive(Default)]
 struct Known {
+    /// By id.
     segments: Vec<Indexed>,
     /// For each lane the segments that have frames of it, by the first seq there.
-    lanes: Vec<(LaneId, Vec<(Seq, usize)>)>,
+    lanes: Vec<(LaneId, Vec<(Seq, u64)>)>,
+    origins: Vec<(LaneId, Seq)>,
 }
 
-struct Indexed {
-    segment: Arc<Segment>,
-    index: SegmentIndex,
+/// A segment and what is known of it.
+#[derive(Clone)]
+pub(crate) struct Indexed {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) index: Arc<SegmentIndex>,
+    /// Full, and all its frames are in the index.
+    pub(crate) complete: bool,
+    /// The file of its index is beside it.
+    pub(crate) summed_up: bool,
 }
 
 impl Directory {
-    pub(crate) fn new(disk: Arc<dyn Disk>, options: WalOptions, manifest: Manifest) -> Directory {
-        let listed = Listed { manifest, failed: None };
-        let known = RwLock::new(Known::default());
-        Directory { disk, options, listed: Mutex::new(listed), known }
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        options: WalOptions,
+        manifest: Manifest,
+        copies: Copies,
+    ) -> Directory {
+        let known = Known { origins: manifest.origins.clone(), ..Known::default() };
+        let listed = Mutex::new(Listed { manifest, copies, failed: None });
+        Directory { disk, options, listed, known: RwLock::new(known), handles: Handles::default() }
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes up a segment that the manifest lists; in the order of ids.
     pub(crate) fn add(&self, segment: Arc<Segment>) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.segments.push(Indexed { segment, index: SegmentIndex::default() });
+        let index = Arc::default();
+        let indexed = Indexed { segment, index, complete: false, summed_up: false };
+        self.known_mut().segments.push(indexed);
+    }
+
+    /// Takes over the index of a full segment, instead of a walk; in the order of ids.
+    pub(crate) fn add_index(&self, segment: &Segment, index: SegmentIndex) {
+        self.known_mut().set_index(segment.id, index);
+    }
+
+    /// States that a segment is full and all its frames were noted.
+    pub(crate) fn complete(&self, segment: &Segment) {
+        let mut known = self.known_mut();
+        if let Some(indexed) = known.place(segment.id).and_then(|at| known.segments.get_mut(at)) {
+            indexed.complete = true;
+        }
     }
 
     /// All segments, by id.
     pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.segments.iter().map(|indexed| Arc::clone(&indexed.segment)).collect()
+        self.known().segments.iter().map(|indexed| Arc::clone(&indexed.segment)).collect()
+    }
+
+    /// The segments that are full and have no frame that is not below its lane's origin, by id.
+    pub(crate) fn below_origins(&self) -> Vec<Indexed> {
+        let known = self.known();
+        let below = |indexed: &&Indexed| indexed.complete && known.is_below(&indexed.index);
+        known.segments.iter().filter(below).cloned().collect()
+    }
+
+    /// The origins, by lane.
+    pub(crate) fn origins(&self) -> Vec<(LaneId, Seq)> {
+        self.known().origins.clone()
     }
 
     /// The segment after the one with `id`, if it is made already.
     pub(crate) fn after(&self, id: u64) -> Option<Arc<Segment>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
         let last = known.segments.last().filter(|last| last.segment.id > id)?;
         Some(Arc::clone(&last.segment))
     }
 
+    fn listed(&self) -> MutexGuard<'_, Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The segment after the one with `id`; makes it if nobody did.
     pub(crate) fn prepare_after(&self, id: u64) -> Result<Arc<Segment>, Poison> {
-        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listed = self.listed();
         if let Some(next) = self.after(id) {
             return Ok(next);
         }
         if let Some(cause) = &listed.failed {
             return Err(cause.clone());
         }
-        match self.make(&listed.manifest, id + 1) {
-            Ok((manifest, segment)) => {
-                listed.manifest = manifest;
-                self.add(Arc::clone(&segment));
-                Ok(segment)
-            }
-            Err(cause) => {
-                listed.failed = Some(cause.clone());
-                Err(cause)
-            }
+        let made = self.make(&mut listed, id + 1);
+        match &made {
+            Ok(segment) => self.add(Arc::clone(segment)),
+            Err(cause) => listed.failed = Some(cause.clone()),
         }
+        made
     }
 
-    fn make(&self, before: &Manifest, id: u64) -> Result<(Manifest, Arc<Segment>), Poison> {
+    fn make(&self, listed: &mut Listed, id: u64) -> Result<Arc<Segment>, Poison> {
         let header = SegmentHeader { id, generation: 1, salt: self.disk.entropy() };
         let name: Arc<str> = segment::file_name(id, header.generation).into();
         let file = self.disk.create_log(&name).map_err(folder("creating", &name))?;
@@ -101,21 +152,76 @@ impl Directory {
         write_full(&*file, &header.encode(), 0).map_err(written(&name, 0))?;
         file.sync_all().map_err(synced(&name))?;
         self.sync_folder()?;
-        let mut manifest = before.clone();
-        manifest.generation += 1;
-        let generation = header.generation;
-        manifest.segments.push(Entry { id, generation, name: name.to_string() });
-        self.replace_manifest(&manifest)?;
-        Ok((manifest, Arc::new(Segment::new(&header, name, file))))
+        let segment = Segment::new(&self.disk, &header, Arc::clone(&name));
+        segment.hold(file);
+        let mut manifest = listed.manifest.clone();
+        let (generation, name) = (header.generation, name.to_string());
+        manifest.segments.push(Entry { id, generation, last: id, name });
+        self.replace(listed, manifest)?;
+        Ok(Arc::new(segment))
     }
 
-    fn replace_manifest(&self, manifest: &Manifest) -> Result<(), Poison> {
-        let name = manifest::NEW_NAME;
-        let file = self.disk.create(name).map_err(folder("creating", name))?;
-        write_full(&*file, &manifest.encode(), 0).map_err(written(name, 0))?;
-        file.sync_all().map_err(synced(name))?;
-        self.disk.rename(name, manifest::NAME).map_err(folder("renaming", name))?;
-        self.sync_folder()
+    /// Makes a manifest the one that counts, in both copies.
+    fn replace(&self, listed: &mut Listed, mut manifest: Manifest) -> Result<(), Poison> {
+        manifest.generation += 1;
+        listed.copies.replace(&*self.disk, &manifest)?;
+        listed.manifest = manifest;
+        Ok(())
+    }
+
+    /// Changes the manifest durably. `change` says whether there is something to be changed.
+    pub(crate) fn change(
+        &self,
+        change: impl FnOnce(&mut Manifest) -> bool,
+    ) -> Result<(), KeepError> {
+        let mut listed = self.listed();
+        if let Some(cause) = &listed.failed {
+            return Err(KeepError::Poisoned(cause.clone()));
+        }
+        let mut manifest = listed.manifest.clone();
+        if !change(&mut manifest) {
+            return Ok(());
+        }
+        let replaced = self.replace(&mut listed, manifest);
+        if let Err(cause) = replaced {
+            if let Poison::DiskFull { file, .. } = cause {
+                return Err(KeepError::DiskFull { file: file.to_string() });
+            }
+            listed.failed = Some(cause.clone());
+            return Err(KeepError::Poisoned(cause));
+        }
+        self.known_mut().origins.clone_from(&listed.manifest.origins);
+        Ok(())
+    }
+
+    /// Raises the origins of lanes, durably, and lets the segments that are now below all of them
+    /// be passed over by the next opening.
+    pub(crate) fn raise_origins(&self, origins: &[(LaneId, Seq)]) -> Result<(), KeepError> {
+        self.change(|manifest| {
+            let mut changed = false;
+            for &(lane, origin) in origins {
+                changed |= manifest.raise(lane, origin);
+            }
+            changed
+        })?;
+        self.sum_up();
+        Ok(())
+    }
+
+    /// Writes the index beside every segment that is below all origins and has none.
+    pub(crate) fn sum_up(&self) {
+        for Indexed { segment, index, .. } in
+            self.below_origins().iter().filter(|indexed| !indexed.summed_up)
+        {
+            let Some(end) = segment.sealed_at() else { continue };
+            if summary::write(&*self.disk, segment, index, end) {
+                let mut known = self.known_mut();
+                let place = known.place(segment.id);
+                if let Some(indexed) = place.and_then(|at| known.segments.get_mut(at)) {
+                    indexed.summed_up = true;
+                }
+            }
+        }
     }
 
     /// Makes what was created and renamed certain.
@@ -126,10 +232,15 @@ impl Directory {
         self.disk.sync_folder().map_err(synced("the data folder"))
     }
 
-    /// Lets frames of a segment be found, given in append order.
-    pub(crate) fn note(&self, segment: &Segment, frames: impl Iterator<Item = (LaneId, Seq, u64)>) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.note(segment.id, frames);
+    /// Lets frames of a segment be found, given in append order. When they are the first of it, all
+    /// frames of the segment before were noted.
+    pub(crate) fn note(
+        &self,
+        segment: &Segment,
+        frames: impl Iterator<Item = (LaneId, Seq, u64)>,
+        counts: Counts,
+    ) {
+        self.known_mut().note(segment.id, frames, counts);
     }
 
     /// Lets all frames of a batch that stands at `at` be found.
@@ -140,35 +251,99 @@ impl Directory {
             };
             batch.entries(lane).iter().map(place)
         });
-        self.note(segment, frames);
+        let lasts = batch.lanes().filter_map(|lane| batch.entries(lane).last());
+        let counts = Counts {
+            frames: batch.len() as u64,
+            frames_bytes: batch.frames_len_bytes() as u64,
+            bodies_bytes: batch.bodies_len_bytes() as u64,
+            last_term: lasts.map(|&(_, at)| batch.frame(at).term).max().unwrap_or(0),
+        };
+        self.note(segment, frames, counts);
     }
 
     /// The segment that may hold a frame, and where in it to begin to look.
     pub(crate) fn find(&self, lane: LaneId, seq: Seq) -> Option<(Arc<Segment>, u64)> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
         let (_, firsts) = known.lanes.iter().find(|(known, _)| *known == lane)?;
         let above = firsts.partition_point(|&(first, _)| first <= seq);
-        let &(_, place) = firsts.get(above.checked_sub(1)?)?;
-        let indexed = known.segments.get(place)?;
+        let &(_, id) = firsts.get(above.checked_sub(1)?)?;
+        let indexed = known.segments.get(known.place(id)?)?;
         let from = indexed.index.find(lane, seq)?;
         Some((Arc::clone(&indexed.segment), from))
+    }
+
+    /// Reads the body of a frame. A segment that is removed meanwhile was written again before.
+    pub(crate) fn read(&self, lane: LaneId, seq: Seq, into: &mut Vec<u8>) -> Result<(), ReadError> {
+        loop {
+            let (segment, from) = self.find(lane, seq).ok_or(ReadError::NotFound)?;
+            match self.handles.file(&segment) {
+                Ok(file) => return reader::read_body(&segment, &*file, from, lane, seq, into),
+                Err(_) if !self.has(&segment) => {}
+                Err(error) => return Err(reader::unreadable(&segment, from, error)),
+            }
+        }
+    }
+
+    fn has(&self, segment: &Arc<Segment>) -> bool {
+        self.known().segments.iter().any(|indexed| Arc::ptr_eq(&indexed.segment, segment))
     }
 }
 
 impl Known {
-    fn note(&mut self, segment: u64, frames: impl Iterator<Item = (LaneId, Seq, u64)>) {
-        let Some(place) = self.segments.iter().rposition(|known| known.segment.id == segment)
-        else {
+    /// Where a segment stands in the list.
+    fn place(&self, id: u64) -> Option<usize> {
+        self.segments.binary_search_by_key(&id, |known| known.segment.id).ok()
+    }
+
+    fn is_below(&self, index: &SegmentIndex) -> bool {
+        index.spans().all(|(lane, _, last)| {
+            self.origins.iter().any(|&(known, origin)| known == lane && last < origin)
+        })
+    }
+
+    fn set_index(&mut self, id: u64, index: SegmentIndex) {
+        for (lane, first, _) in index.spans() {
+            self.note_first(lane, first, id);
+        }
+        let Some(at) = self.place(id) else { return };
+        if let Some(indexed) = self.segments.get_mut(at) {
+            indexed.index = Arc::new(index);
+            (indexed.complete, indexed.summed_up) = (true, true);
+        }
+    }
+
+    fn note_first(&mut self, lane: LaneId, first: Seq, segment: u64) {
+        match self.lanes.iter_mut().find(|(known, _)| *known == lane) {
+            Some((_, firsts)) => firsts.push((first, segment)),
+            None => self.lanes.push((lane, vec![(first, segment)])),
+        }
+    }
+
+    fn note(
+        &mut self,
+        segment: u64,
+        frames: impl Iterator<Item = (LaneId, Seq, u64)>,
+        counts: Counts,
+    ) {
+        let Some(at) = self.segments.iter().rposition(|known| known.segment.id == segment) else {
             return;
         };
-        let Some(indexed) = self.segments.get_mut(place) else { return };
+        let before = at.checked_sub(1).and_then(|before| self.segments.get_mut(before));
+        if let Some(before) = before.filter(|before| !before.complete) {
+            before.complete = true;
+            before.segment.release();
+        }
+        let Some(indexed) = self.segments.get_mut(at) else { return };
+        let index = Arc::make_mut(&mut indexed.index);
+        index.counts.add(counts);
+        let mut firsts = Vec::new();
         for (lane, seq, at) in frames {
-            if indexed.index.note(lane, seq, at) {
-                match self.lanes.iter_mut().find(|(known, _)| *known == lane) {
-                    Some((_, firsts)) => firsts.push((seq, place)),
-                    None => self.lanes.push((lane, vec![(seq, place)])),
-                }
+            if index.note(lane, seq, at) {
+                firsts.push((lane, seq));
             }
+        }
+        for (lane, first) in firsts {
+            self.note_first(lane, first, segment);
         }
     }
 }
@@ -190,7 +365,7 @@ pub(crate) fn synced(file: &str) -> impl FnOnce(io::Error) -> Poison {
     move |error| Poison::Sync { file, reason: error.to_string().into() }
 }
 
-fn folder(what: &'static str, file: &str) -> impl FnOnce(io::Error) -> Poison {
+pub(crate) fn folder(what: &'static str, file: &str) -> impl FnOnce(io::Error) -> Poison {
     let file = Arc::from(file);
     move |error| {
         if is_full(&error) {

@@ -1,5 +1,5 @@
 //! Where the frames of a segment stand, sparsely: for each lane one entry of 8 bytes per
-//! [`INDEX_STRETCH_BYTES`] of the segment.
+//! [`INDEX_STRETCH_BYTES`] of the segment. And what the frames are in sum.
 //!
 //! Invariant: a frame of a lane stands at most one stretch behind the last entry of its lane that
 //! is not above its seq. So a search walks at most one stretch, and knows by then.
@@ -7,27 +7,47 @@
 use crate::frame::{LaneId, Seq};
 use crate::limits::{FRAME_ALIGN_BYTES, INDEX_STRETCH_BYTES};
 
+/// The caller's frames in sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counts {
+    pub(crate) frames: u64,
+    /// With heads, bodies and padding of frames.
+    pub(crate) frames_bytes: u64,
+    pub(crate) bodies_bytes: u64,
+    pub(crate) last_term: u64,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, more: Counts) {
+        self.frames += more.frames;
+        self.frames_bytes += more.frames_bytes;
+        self.bodies_bytes += more.bodies_bytes;
+        self.last_term = self.last_term.max(more.last_term);
+    }
+}
+
 /// The index of one segment.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct SegmentIndex {
-    lanes: Vec<LaneIndex>,
+    pub(super) lanes: Vec<LaneIndex>,
+    pub(crate) counts: Counts,
 }
 
-#[derive(Debug)]
-struct LaneIndex {
-    lane: LaneId,
-    last: Seq,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LaneIndex {
+    pub(super) lane: LaneId,
+    pub(super) last: Seq,
     /// Byte offset of the last entry.
-    noted_at: u64,
+    pub(super) noted_at: u64,
     /// Stretches of seqs that are near each other: a jump by 2³² and more starts a new one.
-    runs: Vec<Run>,
+    pub(super) runs: Vec<Run>,
 }
 
-#[derive(Debug)]
-struct Run {
-    base: Seq,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) base: Seq,
     /// Distance from `base`, and the place in units of the frame alignment.
-    entries: Vec<(u32, u32)>,
+    pub(super) entries: Vec<(u32, u32)>,
 }
 
 impl SegmentIndex {
@@ -47,6 +67,14 @@ impl SegmentIndex {
         }
         index.noted_at = at;
         false
+    }
+
+    /// The lanes that have frames, with the first and the last seq.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (LaneId, Seq, Seq)> {
+        self.lanes.iter().map(|index| {
+            let first = index.runs.first().map_or(index.last, |run| run.base);
+            (index.lane, first, index.last)
+        })
     }
 
     /// Where to begin to look for a frame: `None` if the segment has none with this seq.

@@ -1,19 +1,23 @@
 //! The log on disk: one sequence of segments for all lanes.
 //!
-//! From the bytes up: `segment` (one file), `chain` (batches and their checksums), `manifest` and
-//! `checkpoint` (the two small files beside), `index`, `directory` (the set of segments), `reader`,
-//! `writer` (the log thread's end), `filler`, `recovery` (opening). `docs/format.md` draws them.
+//! From the bytes up: `segment` (one file), `chain` (batches and their checksums), `manifest` with
+//! its `copies` and `checkpoint` (the small files beside), `index` and `summary` (its file),
+//! `directory` (the set of segments), `handles` (open files), `reader`, `writer` (the log thread's
+//! end), `filler`, `recovery` (opening). `docs/format.md` draws them.
 
 mod chain;
 mod checkpoint;
+mod copies;
 mod defect;
 mod directory;
 mod filler;
+mod handles;
 mod index;
 mod manifest;
 mod reader;
 mod recovery;
 mod segment;
+mod summary;
 mod writer;
 
 use std::ops::ControlFlow;
@@ -25,7 +29,7 @@ use crate::disk::Disk;
 use crate::error::{
     AppendError, CloseError, KeepError, OpenError, ReadError, ScanError, StartError,
 };
-use crate::frame::{Frame, LaneId, Offset, Seq};
+use crate::frame::{Frame, FrameHeader, LaneId, Offset, Seq};
 use crate::limits;
 use crate::pipeline::{Pipeline, PipelineOptions};
 use crate::store::{Listener, Living, Purpose, Reclaimed, Store, Ticket, Urgency, Usage};
@@ -99,17 +103,35 @@ pub struct RottenBody {
     pub seq: Seq,
 }
 
+/// How far an opening has come. Both are estimates that end up equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that were walked.
+    pub walked_bytes: u64,
+    /// Bytes that are to be walked.
+    pub of_bytes: u64,
+}
+
 /// What was found at opening.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovered {
     /// The log was closed in order (a fresh folder counts as such).
     pub clean: bool,
-    /// The last seq of each lane that has frames, by lane.
+    /// The last seq that each lane ever had, by lane; one below its origin if that is all that is
+    /// known.
     pub lanes: Vec<(LaneId, Seq)>,
-    /// The highest term of any frame.
+    /// The highest term of any frame, also of those that were given up.
     pub last_term: u64,
-    /// The caller's frames.
+    /// The caller's frames, shown or not.
     pub frames: u64,
+    /// Segments that were walked, all of their batches verified.
+    pub walked_segments: u64,
+    /// Segments that were passed over, because everything in them is below the origins.
+    pub passed_segments: u64,
+    /// Bytes of batches that were walked.
+    pub walked_bytes: u64,
+    /// A copy of the manifest that was damaged or not there, and was written again.
+    pub mended: Option<String>,
     /// What was dropped from the end.
     pub torn: Option<TornTail>,
     /// Damaged bodies, the first thousand of them.
@@ -135,12 +157,22 @@ impl Wal {
         Wal::open_visiting(disk, options, &mut |_| ())
     }
 
-    /// Opens a folder and shows every frame of the caller's, as [`Store::scan`] would, in the same
+    /// Opens a folder and shows every frame that [`Store::scan`] would, in the same
     /// single pass. When it fails, what was shown is void.
     pub fn open_visiting(
         disk: Arc<dyn Disk>,
         options: WalOptions,
         visit: &mut dyn FnMut(Frame<'_>),
+    ) -> Result<(Wal, Recovered), OpenError> {
+        Wal::open_watched(disk, options, visit, &mut |_| ())
+    }
+
+    /// As [`Wal::open_visiting`]; `progress` is told now and then how far it has come.
+    pub fn open_watched(
+        disk: Arc<dyn Disk>,
+        options: WalOptions,
+        visit: &mut dyn FnMut(Frame<'_>),
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<(Wal, Recovered), OpenError> {
         let name = recovery::LOCK_NAME;
         let lock = disk.lock(name).map_err(|source| OpenError::Io {
@@ -156,7 +188,7 @@ impl Wal {
             sync_delay: Duration::from_millis(options.sync_delay_ms),
             seal_delay: Duration::from_millis(options.seal_delay_ms),
         });
-        let opened = recovery::open(disk, options, visit)?;
+        let opened = recovery::open(disk, options, visit, progress)?;
         let opened_end = Mark { segment: opened.end.segment.id, offset: opened.end.offset };
         let directory = Arc::clone(&opened.directory);
         let writer = Writer::new(opened.directory, opened.checkpoint, opened.end);
@@ -169,6 +201,7 @@ impl Wal {
         segment: &Segment,
         visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, ScanError> {
+        let origins = self.directory.origins();
         let file = || segment.name.to_string();
         let mut at = FIRST_BATCH_AT;
         let failed = |offset| move |source| ScanError::Io { file: file(), offset, source };
@@ -187,7 +220,11 @@ impl Wal {
             }
             let rolled = reader::frames(bytes, &header).any(|placed| placed.ends_segment());
             for placed in reader::frames(bytes, &header) {
-                if crate::kind::is_callers(placed.header.kind)
+                let FrameHeader { kind, lane, seq, .. } = placed.header;
+                let mut origins = origins.iter();
+                let is_below = origins.any(|&(below, origin)| below == lane && seq < origin);
+                if crate::kind::is_callers(kind)
+                    && !is_below
                     && visit(placed.without_body()).is_break()
                 {
                     return Ok(ControlFlow::Break(()));
@@ -225,12 +262,15 @@ impl Store for Wal {
     }
 
     fn read(&self, lane: LaneId, seq: Seq, into: &mut Vec<u8>) -> Result<(), ReadError> {
-        let (segment, from) = self.directory.find(lane, seq).ok_or(ReadError::NotFound)?;
-        reader::read_body(&segment, from, lane, seq, into)
+        self.directory.read(lane, seq, into)
     }
 
     fn scan(&self, visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>) -> Result<(), ScanError> {
+        let passed = self.directory.below_origins();
         for segment in self.directory.segments() {
+            if passed.iter().any(|below| below.segment.id == segment.id) {
+                continue;
+            }
             if self.scan_segment(&segment, visit)?.is_break() {
                 break;
             }
@@ -239,11 +279,15 @@ impl Store for Wal {
     }
 
     fn origins(&self) -> Vec<(LaneId, Seq)> {
-        Vec::new()
+        self.directory.origins()
     }
 
-    fn raise_origins(&self, _origins: &[(LaneId, Seq)]) -> Result<(), KeepError> {
-        Ok(())
+    fn raise_origins(&self, origins: &[(LaneId, Seq)]) -> Result<(), KeepError> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
+            return Err(KeepError::Closed);
+        }
+        self.directory.raise_origins(origins)
     }
 
     fn reclaim(&self, _living: &mut Living<'_>) -> Result<Reclaimed, KeepError> {

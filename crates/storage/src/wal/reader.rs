@@ -12,6 +12,7 @@ use crate::limits::{
     SECTOR_BYTES,
 };
 use crate::wal::chain::{self, BatchHeader};
+use crate::wal::index::Counts;
 use crate::wal::segment::Segment;
 use crate::wal::writer::SealReason;
 
@@ -42,7 +43,7 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn open(segment: &Segment) -> io::Result<Window> {
-        Window::over(Arc::clone(&segment.file), segment.seed)
+        Window::over(segment.file()?, segment.seed)
     }
 
     /// A window over a segment of which no more than its seed is known.
@@ -117,6 +118,16 @@ impl<'a> Placed<'a> {
         self.header.kind == crate::kind::SEAL && reason == Some(&(SealReason::Roll as u8))
     }
 
+    /// What it adds to the sums of a segment.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            frames: 1,
+            frames_bytes: self.header.padded_len() as u64,
+            bodies_bytes: u64::from(self.header.body_len),
+            last_term: self.header.term,
+        }
+    }
+
     pub(crate) fn body_is_intact(&self) -> bool {
         crate::checksum::crc32c(self.body) == self.header.body_crc
     }
@@ -179,12 +190,13 @@ pub(crate) fn verify(bytes: &[u8], header: &BatchHeader, prev: u32) -> Verdict {
 /// batch, and only if it finds nothing there, it was the damaged place that was looked for.
 pub(crate) fn read_body(
     segment: &Segment,
+    file: &dyn File,
     from: u64,
     lane: LaneId,
     seq: Seq,
     into: &mut Vec<u8>,
 ) -> Result<(), ReadError> {
-    let mut walk = BodyWalk { segment, window: Vec::new(), held: 0..0 };
+    let mut walk = BodyWalk { segment, file, window: Vec::new(), held: 0..0 };
     let mut at = from;
     let (mut damaged, mut lost) = (None, false);
     while at < from + u64::from(INDEX_STRETCH_BYTES) {
@@ -199,7 +211,7 @@ pub(crate) fn read_body(
             Step::Frame(header) if header.lane == lane && header.seq >= seq => {
                 // Behind a higher seq the log may be in the middle of a write: look no further.
                 if header.seq == seq {
-                    return copy_body(segment, at, &header, into);
+                    return copy_body(segment, file, at, &header, into);
                 }
                 break;
             }
@@ -224,6 +236,7 @@ enum Step {
 
 struct BodyWalk<'s> {
     segment: &'s Segment,
+    file: &'s dyn File,
     window: Vec<u8>,
     held: Range<u64>,
 }
@@ -264,7 +277,7 @@ impl BodyWalk<'_> {
     fn bytes(&mut self, at: u64, len: usize) -> Result<&[u8], ReadError> {
         if at < self.held.start || at + len as u64 > self.held.end {
             self.window.resize(len.max(READ_BYTES), 0);
-            let read = read_full(&*self.segment.file, &mut self.window, at);
+            let read = read_full(self.file, &mut self.window, at);
             let read = read.map_err(|source| unreadable(self.segment, at, source))?;
             self.window.truncate(read);
             self.held = at..at + read as u64;
@@ -276,6 +289,7 @@ impl BodyWalk<'_> {
 
 fn copy_body(
     segment: &Segment,
+    file: &dyn File,
     at: u64,
     header: &FrameHeader,
     into: &mut Vec<u8>,
@@ -284,7 +298,7 @@ fn copy_body(
     let body_len = header.body_len as usize;
     into.resize(before + body_len, 0);
     let room = into.get_mut(before..).unwrap_or_default();
-    let outcome = match read_full(&*segment.file, room, at + header.headed_len() as u64) {
+    let outcome = match read_full(file, room, at + header.headed_len() as u64) {
         Ok(read) if read == body_len && crate::checksum::crc32c(room) == header.body_crc => Ok(()),
         Ok(_) => Err(rotten(segment, at)),
         Err(source) => Err(unreadable(segment, at, source)),
@@ -299,6 +313,6 @@ fn rotten(segment: &Segment, offset: u64) -> ReadError {
     ReadError::Rotten { file: segment.name.to_string(), offset }
 }
 
-fn unreadable(segment: &Segment, offset: u64, source: io::Error) -> ReadError {
+pub(crate) fn unreadable(segment: &Segment, offset: u64, source: io::Error) -> ReadError {
     ReadError::Io { file: segment.name.to_string(), offset, source }
 }

@@ -1,9 +1,11 @@
 //! Opening a folder: what is there, how far it is good, and whether what follows is torn or rotten.
 //!
 //! Steps:
-//! 1. Manifest, checkpoint, header of every listed segment. Damage to any of them is rot.
-//! 2. Walk all batches in order, verifying headers, heads, chain and bodies, up to the first place
-//!    P that is not a good batch.
+//! 1. Manifest, checkpoint, header of every listed segment. Damage to any of them is rot; one copy
+//!    of the manifest alone is mended.
+//! 2. Pass over the oldest segments that, by their index files, have no frame at or above the
+//!    origin of its lane. Walk all batches behind them in order, verifying headers, heads, chain
+//!    and bodies, up to the first place P that is not a good batch.
 //! 3. Let D be the furthest durable mark in the checkpoint, or in any valid batch header at or
 //!    after P. P < D: what stood at P was durable, so it is rot, and the folder is refused
 //!    untouched.
@@ -26,13 +28,18 @@ use crate::kind;
 use crate::limits::{SECTOR_BYTES, SEGMENT_BYTES_MIN};
 use crate::wal::chain::BatchHeader;
 use crate::wal::checkpoint::{self, CheckpointFile};
+use crate::wal::copies::Copies;
 use crate::wal::defect::Defect;
 use crate::wal::directory::Directory;
-use crate::wal::manifest::{self, Manifest, ManifestFault};
+use crate::wal::index::Counts;
+use crate::wal::manifest::{self, Manifest};
 use crate::wal::reader::{self, Found, Placed, Verdict, Window, is_zero};
-use crate::wal::segment::{FILE_SUFFIX, FIRST_BATCH_AT, HeaderFault, Mark, Segment, SegmentHeader};
+use crate::wal::segment::{
+    self, FILE_SUFFIX, FIRST_BATCH_AT, HeaderFault, Mark, Segment, SegmentHeader,
+};
+use crate::wal::summary;
 use crate::wal::writer::End;
-use crate::wal::{Recovered, RottenBody, TornTail, WalOptions};
+use crate::wal::{Progress, Recovered, RottenBody, TornTail, WalOptions};
 
 /// The lock on the folder.
 pub(crate) const LOCK_NAME: &str = "lock";
@@ -54,26 +61,33 @@ pub(crate) fn open(
     disk: Arc<dyn Disk>,
     options: WalOptions,
     visit: &mut dyn FnMut(Frame<'_>),
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<Opened, OpenError> {
     if options.segment_bytes < SEGMENT_BYTES_MIN {
         return Err(OpenError::SegmentTooSmall { segment_bytes: options.segment_bytes });
     }
     let names = disk.list().map_err(failed("listing", "the folder"))?;
-    if !names.iter().any(|name| name == manifest::NAME) {
+    if !names.iter().any(|name| manifest::NAMES.contains(&name.as_str())) {
         return create(disk, options, &names);
     }
-    let manifest = read_manifest(&*disk)?;
+    let (copies, manifest, mended) = Copies::read(&*disk)?;
     let checkpoint = open_checkpoint(&*disk)?;
-    let directory = Arc::new(Directory::new(Arc::clone(&disk), options, manifest.clone()));
-    // The manifest that is seen may have outlived a failed sync: nothing is written to a segment
-    // before the list that has it is certain.
-    directory.sync_folder().map_err(|cause| poisoned(&cause))?;
+    let (shared, listed) = (Arc::clone(&disk), manifest.clone());
+    let directory = Arc::new(Directory::new(shared, options, listed, copies));
     for entry in &manifest.segments {
-        directory.add(open_segment(&*disk, entry)?);
+        directory.add(open_segment(&disk, entry)?);
     }
-    remove_unlisted(&*disk, &manifest, &names)?;
-    let mut walk = Walk::new(&directory, &checkpoint, visit);
-    let end = walk.run()?;
+    let leftovers = leftovers(&*disk, &manifest, &names)?;
+    // The manifest that is seen may have outlived a failed sync: nothing is removed, and nothing
+    // written to a segment, before both copies of the list are certain.
+    directory.sync_folder().map_err(|cause| poisoned(&cause))?;
+    directory.change(|_| true).map_err(|error| unkept(&error))?;
+    for name in leftovers {
+        disk.remove(name).map_err(failed("removing", name))?;
+    }
+    let mut walk = Walk::new(&directory, &checkpoint, visit, progress);
+    walk.recovered.mended = mended.map(str::to_owned);
+    let end = walk.run(&manifest)?;
     let (durable, mut recovered) = (walk.durable, walk.recovered);
     finish(&directory, checkpoint, end, durable, &mut recovered)
 }
@@ -95,38 +109,31 @@ fn poisoned(cause: &crate::error::Poison) -> OpenError {
     OpenError::Io { what: "preparing", file: "the folder".to_owned(), source }
 }
 
+fn unkept(cause: &crate::error::KeepError) -> OpenError {
+    let source = io::Error::other(cause.to_string());
+    OpenError::Io { what: "preparing", file: manifest::NAMES[0].to_owned(), source }
+}
+
 /// A fresh folder. A crash in the middle leaves one that is still taken as fresh: the manifest
 /// comes last.
 fn create(disk: Arc<dyn Disk>, options: WalOptions, names: &[String]) -> Result<Opened, OpenError> {
     for name in names {
         let ours = [LOCK_NAME, checkpoint::NAME, manifest::NEW_NAME].contains(&name.as_str());
-        if !ours && !name.ends_with(FILE_SUFFIX) {
+        if !ours && !name.ends_with(FILE_SUFFIX) && !name.ends_with(summary::SUFFIX) {
             return Err(OpenError::Foreign { file: name.clone() });
         }
     }
-    remove_unlisted(&*disk, &Manifest::default(), names)?;
+    for name in leftovers(&*disk, &Manifest::default(), names)? {
+        disk.remove(name).map_err(failed("removing", name))?;
+    }
     let file = disk.create(checkpoint::NAME).map_err(failed("creating", checkpoint::NAME))?;
     let checkpoint = CheckpointFile::create(file).map_err(failed("writing", checkpoint::NAME))?;
-    let directory = Directory::new(disk, options, Manifest::default());
+    let directory = Directory::new(disk, options, Manifest::default(), Copies::none());
     let segment = directory.prepare_after(0).map_err(|cause| poisoned(&cause))?;
     let chain = segment.seed;
     let end = End { segment, offset: FIRST_BATCH_AT, chain };
     let recovered = Recovered { clean: true, ..Recovered::default() };
     Ok(Opened { directory: Arc::new(directory), checkpoint, end, recovered })
-}
-
-fn read_manifest(disk: &dyn Disk) -> Result<Manifest, OpenError> {
-    let name = manifest::NAME;
-    let read = || {
-        let file = disk.open(name)?;
-        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0)];
-        read_full(&*file, &mut bytes, 0)?;
-        Ok(bytes)
-    };
-    Manifest::decode(&read().map_err(failed("reading", name))?).map_err(|fault| match fault {
-        ManifestFault::Newer(found) => OpenError::Newer { found, known: manifest::FORMAT_VERSION },
-        ManifestFault::Rotten => rotten(name, 0, "the list of segments"),
-    })
 }
 
 fn open_checkpoint(disk: &dyn Disk) -> Result<CheckpointFile, OpenError> {
@@ -136,7 +143,7 @@ fn open_checkpoint(disk: &dyn Disk) -> Result<CheckpointFile, OpenError> {
     opened.ok_or_else(|| rotten(name, 0, "the statement how far the log is durable"))
 }
 
-fn open_segment(disk: &dyn Disk, entry: &manifest::Entry) -> Result<Arc<Segment>, OpenError> {
+fn open_segment(disk: &Arc<dyn Disk>, entry: &manifest::Entry) -> Result<Arc<Segment>, OpenError> {
     let name = &entry.name;
     let file = disk.open_log(name).map_err(failed("opening", name))?;
     let mut sector = [0; SECTOR_BYTES];
@@ -151,39 +158,55 @@ fn open_segment(disk: &dyn Disk, entry: &manifest::Entry) -> Result<Arc<Segment>
     if (header.id, header.generation) != (entry.id, entry.generation) {
         return Err(rotten(name, 0, "the header of another segment"));
     }
-    Ok(Arc::new(Segment::new(&header, name.as_str().into(), file)))
+    let segment = Segment::new(disk, &header, name.as_str().into());
+    Ok(Arc::new(segment.standing_for(entry.last)))
 }
 
-/// Removes files that a crash left behind before a manifest listed them. Nothing was ever written
-/// to such a segment; if there is, the manifest is not what it was.
-fn remove_unlisted(
+/// Files that a crash left behind: segments before a manifest listed them, or after none did any
+/// more. What is above all that is listed was never written to; if it was, the manifest is not what
+/// it should be.
+fn leftovers<'a>(
     disk: &dyn Disk,
     manifest: &Manifest,
-    names: &[String],
-) -> Result<(), OpenError> {
-    for name in names.iter().filter(|name| name.ends_with(FILE_SUFFIX)) {
-        if manifest.segments.iter().any(|entry| entry.name == *name) {
+    names: &'a [String],
+) -> Result<Vec<&'a str>, OpenError> {
+    let listed_to = manifest.segments.last().map_or(0, |entry| entry.last);
+    let mut leftovers = Vec::new();
+    for name in names {
+        let beside = |entry: &manifest::Entry| summary::name_beside(&entry.name) == *name;
+        if name.ends_with(summary::SUFFIX) && !manifest.segments.iter().any(beside) {
+            leftovers.push(name.as_str());
+        }
+        let listed = manifest.segments.iter().any(|entry| entry.name == *name);
+        if listed || !name.ends_with(FILE_SUFFIX) {
             continue;
         }
-        let file = disk.open(name).map_err(failed("opening", name))?;
-        let mut sectors = [0; 2 * SECTOR_BYTES];
-        read_full(&*file, &mut sectors, 0).map_err(failed("reading", name))?;
-        let (first, second) = sectors.split_at(SECTOR_BYTES);
-        let holds_batch = SegmentHeader::decode(first)
-            .is_ok_and(|(_, seed)| BatchHeader::decode(second, seed).is_some());
-        if holds_batch {
-            return Err(rotten(manifest::NAME, 0, "a list without a segment that is in use"));
+        let id = segment::parse_name(name).map_or(u64::MAX, |(id, _)| id);
+        if id > listed_to && holds_batch(disk, name)? {
+            let file = manifest::NAMES[0];
+            return Err(rotten(file, 0, "a list without a segment that is in use"));
         }
-        disk.remove(name).map_err(failed("removing", name))?;
+        leftovers.push(name);
     }
-    Ok(())
+    Ok(leftovers)
+}
+
+fn holds_batch(disk: &dyn Disk, name: &str) -> Result<bool, OpenError> {
+    let file = disk.open(name).map_err(failed("opening", name))?;
+    let mut sectors = [0; 2 * SECTOR_BYTES];
+    read_full(&*file, &mut sectors, 0).map_err(failed("reading", name))?;
+    let (first, second) = sectors.split_at(SECTOR_BYTES);
+    Ok(SegmentHeader::decode(first)
+        .is_ok_and(|(_, seed)| BatchHeader::decode(second, seed).is_some()))
 }
 
 /// The walk over all batches.
 struct Walk<'a> {
     directory: &'a Directory,
     visit: &'a mut dyn FnMut(Frame<'_>),
+    progress: &'a mut dyn FnMut(Progress),
     segments: Vec<Arc<Segment>>,
+    origins: Vec<(LaneId, Seq)>,
     /// The furthest durable mark seen; complete once `looked_ahead`.
     durable: Mark,
     looked_ahead: bool,
@@ -210,12 +233,15 @@ impl<'a> Walk<'a> {
         directory: &'a Directory,
         checkpoint: &CheckpointFile,
         visit: &'a mut dyn FnMut(Frame<'_>),
+        progress: &'a mut dyn FnMut(Progress),
     ) -> Walk<'a> {
         let latest = checkpoint.latest();
         Walk {
             directory,
             visit,
+            progress,
             segments: directory.segments(),
+            origins: directory.origins(),
             durable: latest.durable,
             looked_ahead: false,
             closed_at: latest.closed.then_some(latest.durable),
@@ -226,10 +252,12 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks to the end of the log and gives its place.
-    fn run(&mut self) -> Result<End, OpenError> {
+    fn run(&mut self, manifest: &Manifest) -> Result<End, OpenError> {
         let segments = self.segments.clone();
-        let mut rolled: Option<&Arc<Segment>> = None;
-        for segment in &segments {
+        let passed = self.pass_over(manifest);
+        let mut rolled = passed.checked_sub(1).and_then(|last| segments.get(last));
+        for segment in segments.iter().skip(passed) {
+            self.recovered.walked_segments += 1;
             match self.segment(segment)? {
                 Stop::Rolled => rolled = Some(segment),
                 Stop::At { offset, chain, fault } => {
@@ -238,13 +266,40 @@ impl<'a> Walk<'a> {
             }
         }
         // All segments are full: the crash came before the next one was made.
-        let last = rolled.map_or(0, |segment| segment.id);
+        let last = rolled.map_or(0, |segment| segment.last);
         let next = self.directory.prepare_after(last).map_err(|cause| poisoned(&cause))?;
         if self.durable.segment > last {
-            return Err(rotten(manifest::NAME, 0, "a list without a segment that is in use"));
+            return Err(rotten(manifest::NAMES[0], 0, "a list without a segment that is in use"));
         }
         let chain = next.seed;
         Ok(End { segment: next, offset: FIRST_BATCH_AT, chain })
+    }
+
+    /// Takes the indexes of the oldest segments from the files beside them, as long as nothing in
+    /// the segments has to be shown; says how many these are.
+    fn pass_over(&mut self, manifest: &Manifest) -> usize {
+        for &(lane, origin) in &manifest.origins {
+            if let Some(below) = origin.0.checked_sub(1) {
+                self.recovered.note(lane, Seq(below), manifest.term);
+            }
+        }
+        let segments = self.segments.clone();
+        for (passed, segment) in segments.iter().enumerate() {
+            let Some((index, end)) = summary::read(&*self.directory.disk, segment) else {
+                return passed;
+            };
+            if !index.spans().all(|(lane, _, last)| last < manifest.origin(lane)) {
+                return passed;
+            }
+            self.recovered.frames += index.counts.frames;
+            for (lane, _, last) in index.spans() {
+                self.recovered.note(lane, last, index.counts.last_term);
+            }
+            segment.seal(end);
+            self.directory.add_index(segment, index);
+            self.recovered.passed_segments += 1;
+        }
+        segments.len()
     }
 
     /// Decides what it means that the walk ends here.
@@ -295,7 +350,10 @@ impl<'a> Walk<'a> {
             }
             let rolled = self.batch(segment, at, bytes, &header)?;
             at += u64::from(header.len);
+            self.walked(header.len, window.file_len());
             if rolled {
+                segment.seal(at);
+                self.directory.complete(segment);
                 return Ok(Stop::Rolled);
             }
         }
@@ -310,13 +368,18 @@ impl<'a> Walk<'a> {
         header: &BatchHeader,
     ) -> Result<bool, OpenError> {
         let mut rolled = false;
+        let mut counts = Counts::default();
         for placed in reader::frames(bytes, header) {
             let Placed { header, .. } = &placed;
             if kind::is_callers(header.kind) {
                 let frame_at = at + placed.at as u64;
                 self.placed.push((header.lane, header.seq, frame_at));
+                counts.add(placed.counts());
                 self.recovered.note(header.lane, header.seq, header.term);
-                (self.visit)(placed.without_body());
+                let mut origins = self.origins.iter();
+                if !origins.any(|&(lane, origin)| lane == header.lane && header.seq < origin) {
+                    (self.visit)(placed.without_body());
+                }
             } else if kind::is_understood(header.kind) {
                 rolled |= placed.ends_segment();
             } else if header.critical {
@@ -324,8 +387,23 @@ impl<'a> Walk<'a> {
                 return Err(OpenError::UnknownKind { file, offset, kind: header.kind });
             }
         }
-        self.directory.note(segment, self.placed.drain(..));
+        self.recovered.frames += counts.frames;
+        self.directory.note(segment, self.placed.drain(..), counts);
         Ok(rolled)
+    }
+
+    /// Tells how far the walk has come, once a step.
+    fn walked(&mut self, bytes: u32, file_len: u64) {
+        let before = self.recovered.walked_bytes;
+        self.recovered.walked_bytes += u64::from(bytes);
+        let step = STEP_BYTES as u64;
+        if before / step != self.recovered.walked_bytes / step {
+            let left = self.segments.len() as u64 - self.recovered.passed_segments;
+            (self.progress)(Progress {
+                walked_bytes: self.recovered.walked_bytes,
+                of_bytes: (left * file_len).max(self.recovered.walked_bytes),
+            });
+        }
     }
 
     /// Reports the bodies of a batch that are not what was written.
@@ -411,6 +489,10 @@ fn finish(
     recovered: &mut Recovered,
 ) -> Result<Opened, OpenError> {
     let place = Mark { segment: end.segment.id, offset: end.offset };
+    for segment in directory.segments().iter().filter(|other| other.id >= end.segment.id) {
+        // All that write to a segment use one file, so that a failed sync is seen.
+        segment.hold(segment.file().map_err(failed("opening", &segment.name))?);
+    }
     if !recovered.clean {
         recovered.torn = drop_tail(directory, &end)?;
         write_again(directory, durable, place)?;
@@ -418,6 +500,7 @@ fn finish(
         checkpoint.put(place, false).map_err(putting)?;
     }
     recovered.lanes.sort_unstable();
+    directory.sum_up();
     let recovered = std::mem::take(recovered);
     Ok(Opened { directory: Arc::clone(directory), checkpoint, end, recovered })
 }
@@ -430,14 +513,15 @@ fn drop_tail(directory: &Directory, end: &End) -> Result<Option<TornTail>, OpenE
         let from = if here { end.offset } else { FIRST_BATCH_AT };
         let mut dropped_to = None;
         let zeros = vec![0; STEP_BYTES];
+        let file = segment.file().map_err(failed("opening", &segment.name))?;
         each_step(segment, from, &mut |at, bytes| {
             let behind = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
             dropped_to = Some(at + behind as u64);
-            write_full(&*segment.file, zeros.get(..bytes.len()).unwrap_or(&zeros), at)
+            write_full(&*file, zeros.get(..bytes.len()).unwrap_or(&zeros), at)
         })
         .map_err(failed("overwriting the torn tail of", &segment.name))?;
         if let Some(to) = dropped_to {
-            segment.file.sync_data().map_err(failed("syncing", &segment.name))?;
+            file.sync_data().map_err(failed("syncing", &segment.name))?;
             let (file, bytes) = (segment.name.to_string(), to - from);
             torn.get_or_insert(TornTail { file, offset: from, bytes });
         }
@@ -454,20 +538,20 @@ fn write_again(directory: &Directory, from: Mark, to: Mark) -> Result<(), OpenEr
         }
         let start = if segment.id == from.segment { from.offset } else { 0 };
         let end = if segment.id == to.segment { to.offset } else { u64::MAX };
+        let file = segment.file().map_err(failed("opening", &segment.name))?;
         let step = &mut |at: u64, bytes: &[u8]| {
             let left = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
             let bytes = bytes.get(..left.min(bytes.len())).unwrap_or(&[]);
-            write_full(&*segment.file, bytes, at)
+            write_full(&*file, bytes, at)
         };
         each_step(&segment, start, step).map_err(failed("writing again", &segment.name))?;
-        segment.file.sync_data().map_err(failed("syncing", &segment.name))?;
+        file.sync_data().map_err(failed("syncing", &segment.name))?;
     }
     Ok(())
 }
 
 impl Recovered {
     fn note(&mut self, lane: LaneId, seq: Seq, term: u64) {
-        self.frames += 1;
         self.last_term = self.last_term.max(term);
         match self.lanes.iter_mut().find(|(known, _)| *known == lane) {
             Some((_, last)) => *last = (*last).max(seq),

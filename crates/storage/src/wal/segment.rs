@@ -11,10 +11,12 @@
 //! The checksum of the header seeds all checksums of batch headers in the file: bytes of another
 //! segment, generation or folder never verify here, and the salt keeps a client from forging them.
 
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::checksum::crc32c;
-use crate::disk::File;
+use crate::disk::{Disk, File};
 use crate::frame::{le_u32, le_u64};
 use crate::limits::SECTOR_BYTES;
 
@@ -96,15 +98,31 @@ pub(crate) fn file_name(id: u64, generation: u64) -> String {
     format!("{id:016x}-{generation:08x}{FILE_SUFFIX}")
 }
 
+/// What the name of a segment's file says: id and generation.
+pub(crate) fn parse_name(name: &str) -> Option<(u64, u64)> {
+    let (id, generation) = name.strip_suffix(FILE_SUFFIX)?.split_once('-')?;
+    Some((u64::from_str_radix(id, 16).ok()?, u64::from_str_radix(generation, 16).ok()?))
+}
+
 /// How the names of all segment files end.
 pub(crate) const FILE_SUFFIX: &str = ".segment";
 
-/// One open file of the log.
+/// One file of the log.
 pub(crate) struct Segment {
     pub(crate) id: u64,
+    #[expect(dead_code, reason = "for reclaim")]
+    pub(crate) generation: u64,
+    /// The last of the ids that it stands for.
+    pub(crate) last: u64,
     pub(crate) seed: u32,
     pub(crate) name: Arc<str>,
-    pub(crate) file: Arc<dyn File>,
+    disk: Arc<dyn Disk>,
+    /// Held while it is written to, or was read a short while ago (`handles`).
+    held: Mutex<Option<Arc<dyn File>>>,
+    /// Where it ends, once it is full; 0 before.
+    sealed_at: AtomicU64,
+    /// Something in it is not what was written: it is never written again.
+    damaged: AtomicBool,
     claims: Mutex<Claims>,
     released: Condvar,
 }
@@ -120,15 +138,62 @@ struct Claims {
 
 impl Segment {
     /// A segment of which only the header is taken.
-    pub(crate) fn new(header: &SegmentHeader, name: Arc<str>, file: Arc<dyn File>) -> Segment {
+    pub(crate) fn new(disk: &Arc<dyn Disk>, header: &SegmentHeader, name: Arc<str>) -> Segment {
         Segment {
             id: header.id,
+            generation: header.generation,
+            last: header.id,
             seed: header.seed(),
             name,
-            file,
+            disk: Arc::clone(disk),
+            held: Mutex::new(None),
+            sealed_at: AtomicU64::new(0),
+            damaged: AtomicBool::new(false),
             claims: Mutex::new(Claims { taken: FIRST_BATCH_AT, filling: None }),
             released: Condvar::new(),
         }
+    }
+
+    /// The same, standing for all ids up to `last`.
+    pub(crate) fn standing_for(self, last: u64) -> Segment {
+        Segment { last, ..self }
+    }
+
+    /// The file: the one that is held, or else opened for this once.
+    pub(crate) fn file(&self) -> io::Result<Arc<dyn File>> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        held.map_or_else(|| self.disk.open_log(&self.name), Ok)
+    }
+
+    /// Holds a file from now on, so that all use the same.
+    pub(crate) fn hold(&self, file: Arc<dyn File>) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    }
+
+    /// Ends the holding.
+    pub(crate) fn release(&self) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// States that it is full: its last batch, a seal that says so, ends at `end` and is durable.
+    pub(crate) fn seal(&self, end: u64) {
+        self.sealed_at.store(end, Ordering::Release);
+    }
+
+    /// Where it ends, if it is full.
+    pub(crate) fn sealed_at(&self) -> Option<u64> {
+        Some(self.sealed_at.load(Ordering::Acquire)).filter(|&end| end > 0)
+    }
+
+    #[expect(dead_code, reason = "for reclaim")]
+    /// Notes that something in it is not what was written.
+    pub(crate) fn mark_damaged(&self) {
+        self.damaged.store(true, Ordering::Release);
+    }
+
+    #[expect(dead_code, reason = "for reclaim")]
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
     }
 
     /// Takes everything below `end` for the log; waits for a filler that is at work there.

@@ -110,7 +110,8 @@ impl Writer {
         *chain = chain::complete(bytes, frames, self.durable, *chain, segment.seed);
         let behind = at + bytes.len() as u64;
         segment.claim_for_log(behind);
-        write_full(&*segment.file, bytes, at).map_err(written(&segment.name, at))?;
+        let put = segment.file().and_then(|file| write_full(&*file, bytes, at));
+        put.map_err(written(&segment.name, at))?;
         *offset = behind;
         if let Some(filler) = &self.filler {
             filler.advance(segment, behind);
@@ -120,7 +121,8 @@ impl Writer {
 
     fn sync_segment(&mut self) -> Result<(), Poison> {
         let segment = &self.end.segment;
-        segment.file.sync_data().map_err(synced(&segment.name))?;
+        let done = segment.file().and_then(|file| file.sync_data());
+        done.map_err(synced(&segment.name))?;
         self.durable = self.mark();
         self.owes_sync = false;
         Ok(())
@@ -160,6 +162,7 @@ impl Writer {
         let next = self.directory.prepare_after(self.end.segment.id)?;
         self.put_seal(SealReason::Roll)?;
         self.put_checkpoint(false)?;
+        self.end.segment.seal(self.end.offset);
         let chain = next.seed;
         self.end = End { segment: next, offset: FIRST_BATCH_AT, chain };
         Ok(())
