@@ -79,6 +79,8 @@ pub struct Damaged {
     pub file: String,
     /// Where in it.
     pub offset: u64,
+    /// How much of it is not to be used.
+    pub bytes: u64,
     /// What should be there.
     pub what: Damage,
 }
@@ -86,9 +88,17 @@ pub struct Damaged {
 /// What is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
+    /// A copy of the list of segments.
+    Manifest,
+    /// One of the two statements how far the log is durable.
+    Checkpoint,
+    /// What was derived from a segment to find frames in it.
+    Index,
+    /// A segment that is listed and not there.
+    Missing,
     /// The header of a segment.
     Segment,
-    /// The header of a batch.
+    /// The header of a batch, or a batch that is not there in full.
     Batch,
     /// The head of a frame, or its place in the chain: what is behind it in its batch is not found.
     Head,

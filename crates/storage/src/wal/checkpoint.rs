@@ -27,7 +27,7 @@ const VERSION: u32 = 1;
 const CRC_AT: usize = 12;
 const COVERED_FROM: usize = 16;
 /// Far enough apart for disks with sectors of 4 KiB.
-const SLOT_STRIDE: u64 = 4096;
+pub(crate) const SLOT_STRIDE: u64 = 4096;
 
 /// What one slot says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,6 +64,17 @@ impl Checkpoint {
     }
 }
 
+/// Both slots, as far as they are intact.
+pub(crate) fn slots(file: &dyn File) -> io::Result<[Option<Checkpoint>; 2]> {
+    let mut slots = [None; 2];
+    for (slot, number) in slots.iter_mut().zip(0u64..) {
+        let mut sector = [0; SECTOR_BYTES];
+        read_full(file, &mut sector, number * SLOT_STRIDE)?;
+        *slot = Checkpoint::decode(&sector);
+    }
+    Ok(slots)
+}
+
 /// The open file.
 pub(crate) struct CheckpointFile {
     file: Arc<dyn File>,
@@ -81,15 +92,7 @@ impl CheckpointFile {
 
     /// Reads the newest slot; `None` if neither is intact.
     pub(crate) fn open(file: Arc<dyn File>) -> io::Result<Option<CheckpointFile>> {
-        let mut latest: Option<Checkpoint> = None;
-        for slot in 0..2 {
-            let mut sector = [0; SECTOR_BYTES];
-            read_full(&*file, &mut sector, slot * SLOT_STRIDE)?;
-            let found = Checkpoint::decode(&sector);
-            if found.map(|found| found.generation) > latest.map(|latest| latest.generation) {
-                latest = found;
-            }
-        }
+        let latest = slots(&*file)?.into_iter().flatten().max_by_key(|slot| slot.generation);
         Ok(latest.map(|latest| CheckpointFile { file, latest }))
     }
 

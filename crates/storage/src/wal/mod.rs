@@ -3,9 +3,11 @@
 //! From the bytes up: `segment` (one file), `chain` (batches and their checksums), `manifest` with
 //! its `copies` and `checkpoint` (the small files beside), `index` and `summary` (its file),
 //! `directory` (the set of segments), `handles` (open files), `reader`, `writer` (the log thread's
-//! end), `filler`, `recovery` (opening). `docs/format.md` draws them.
+//! end), `filler`, `recovery` (opening). A folder that is stopped is looked at by `check`, with
+//! `walk`, `stand` and `salvage`. `docs/format.md` draws the bytes.
 
 mod chain;
+mod check;
 mod checkpoint;
 mod copies;
 mod defect;
@@ -16,8 +18,11 @@ mod index;
 mod manifest;
 mod reader;
 mod recovery;
+mod salvage;
 mod segment;
+mod stand;
 mod summary;
+mod walk;
 mod writer;
 
 use std::ops::ControlFlow;
@@ -39,6 +44,9 @@ use crate::wal::reader::{Found, Verdict, Window};
 use crate::wal::segment::{FIRST_BATCH_AT, Mark, Segment};
 use crate::wal::writer::Writer;
 
+pub use check::{
+    Check, CheckError, Checked, Fault, Gap, Outcome, Seen, SegmentSeen, Span, Witness,
+};
 pub use defect::{Defect, UnknownDefect};
 
 /// How a log is laid out and driven. All fields have defaults.

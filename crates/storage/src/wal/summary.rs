@@ -90,7 +90,8 @@ fn encode(index: &SegmentIndex, seed: u32, end: u64) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8], seed: u32) -> Option<(SegmentIndex, u64)> {
+/// The index and the end that a file says, if it is intact and beside the segment of that seed.
+pub(crate) fn decode(bytes: &[u8], seed: u32) -> Option<(SegmentIndex, u64)> {
     let (fixed, mut rest) = bytes.split_at_checked(LANES_AT)?;
     let known = fixed.starts_with(&MAGIC) && le_u32(fixed, 8) == VERSION;
     let intact = crc32c(bytes.get(COVERED_FROM..)?) == le_u32(fixed, CRC_AT);
