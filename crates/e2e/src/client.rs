@@ -116,10 +116,19 @@ impl Client {
 
     /// Opens a connection and logs in.
     pub fn connect(address: SocketAddr) -> Result<Self, ClientError> {
+        Self::login(address, &Login::default())
+    }
+
+    /// As [`Client::connect`]; only commands with `req:` get an OK.
+    pub fn connect_quiet(address: SocketAddr) -> Result<Self, ClientError> {
+        Self::login(address, &Login { verbose: false, ..Login::default() })
+    }
+
+    fn login(address: SocketAddr, login: &Login) -> Result<Self, ClientError> {
         let mut client = Self::raw(address)?;
         let mut line = Vec::new();
         let version = Some("1.0".to_owned());
-        request::connect(&mut line, &Login { version, ..Login::default() });
+        request::connect(&mut line, &Login { version, ..login.clone() });
         client.call(&line)?;
         Ok(client)
     }
@@ -194,6 +203,19 @@ impl Client {
                 return Ok(incoming);
             }
             self.fill(deadline, wait)?;
+        }
+    }
+
+    /// Reads what is there and answers PING, so that the server sees that somebody is. Messages go
+    /// to the inbox.
+    pub fn stay(&mut self) -> Result<(), ClientError> {
+        loop {
+            match self.incoming(Duration::from_millis(1)) {
+                Ok(Incoming::Msg(message)) => self.inbox.push_back(message),
+                Ok(_) => {}
+                Err(ClientError::Late(..)) => return Ok(()),
+                Err(error) => return Err(error),
+            }
         }
     }
 

@@ -8,15 +8,19 @@
 //! judges what came out, [`counts`] are its numbers, and [`campaign`] kills a broker under load
 //! again and again and asks the oracle.
 
+pub mod backlog;
 pub mod binary;
 pub mod campaign;
 pub mod capture;
 pub mod cli;
 pub mod client;
 pub mod counts;
+pub mod figures;
 pub mod markdown;
 pub mod oracle;
 pub mod progress;
 pub mod random;
 pub mod server;
 pub mod stamp;
+pub mod traffic;
+pub mod watch;

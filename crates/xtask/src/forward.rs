@@ -30,6 +30,12 @@ const PROGRAMS: &[Program] = &[
         about: "the same with the power cut, on a folder that forgets: --cuts N --seed S",
         drives_courant: true,
     },
+    Program {
+        name: "backlog",
+        binary: "backlog",
+        about: "memory, disk and recovery of a long backlog: --messages N",
+        drives_courant: true,
+    },
 ];
 
 /// What a program ends with where the machine does not allow what it does.
