@@ -36,6 +36,12 @@ const PROGRAMS: &[Program] = &[
         about: "memory, disk and recovery of a long backlog: --messages N",
         drives_courant: true,
     },
+    Program {
+        name: "fulldisk",
+        binary: "fulldisk",
+        about: "fill a small disk, drain it, restart with no byte free: --cycles N --seed S",
+        drives_courant: true,
+    },
 ];
 
 /// What a program ends with where the machine does not allow what it does.
