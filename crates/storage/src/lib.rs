@@ -20,6 +20,7 @@ pub mod error;
 mod frame;
 pub mod kind;
 pub mod limits;
+mod living;
 pub mod memory;
 mod pipeline;
 #[cfg(any(test, feature = "testing"))]

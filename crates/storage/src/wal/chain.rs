@@ -78,9 +78,29 @@ impl BatchHeader {
     }
 }
 
+/// What is done about the checksums of bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bodies {
+    Fresh,
+    /// They are copied from elsewhere, with the checksums that they had.
+    Kept,
+}
+
 /// Completes a batch that has `frames` frames in `bytes`, padded to sectors. Gives the chain value
 /// for the batch behind it.
 pub(crate) fn complete(bytes: &mut [u8], frames: u32, durable: Mark, prev: u32, seed: u32) -> u32 {
+    complete_with(Bodies::Fresh, bytes, frames, durable, prev, seed)
+}
+
+/// The same, with a choice.
+pub(crate) fn complete_with(
+    bodies: Bodies,
+    bytes: &mut [u8],
+    frames: u32,
+    durable: Mark,
+    prev: u32,
+    seed: u32,
+) -> u32 {
     let len = crate::batch::small(bytes.len());
     let header = BatchHeader { len, frames, durable, prev, crc: 0 }.encode(seed);
     let mut chain = le_u32(&header, 0);
@@ -91,15 +111,18 @@ pub(crate) fn complete(bytes: &mut [u8], frames: u32, durable: Mark, prev: u32, 
     for _ in 0..frames {
         let Some(decoded) = FrameHeader::decode(rest) else { break };
         let Some((frame, behind)) = rest.split_at_mut_checked(decoded.padded_len()) else { break };
-        chain = complete_frame(frame, &decoded, chain);
+        chain = complete_frame(frame, &decoded, chain, bodies);
         rest = behind;
     }
     chain
 }
 
-fn complete_frame(frame: &mut [u8], header: &FrameHeader, prev: u32) -> u32 {
+fn complete_frame(frame: &mut [u8], header: &FrameHeader, prev: u32, bodies: Bodies) -> u32 {
     let Some(body) = frame.get(header.headed_len()..header.len()) else { return prev };
-    let body_crc = crc32c(body);
+    let body_crc = match bodies {
+        Bodies::Fresh => crc32c(body),
+        Bodies::Kept => header.body_crc,
+    };
     if let Some(room) = frame.get_mut(PREV_AT..BODY_CRC_AT) {
         room.copy_from_slice(&prev.to_le_bytes());
     }

@@ -18,6 +18,8 @@ use crate::wal::handles::Handles;
 use crate::wal::index::{Counts, SegmentIndex};
 use crate::wal::manifest::{Entry, Manifest};
 use crate::wal::reader;
+use crate::wal::reclaim::Part;
+use crate::wal::rewrite::Rewritten;
 use crate::wal::segment::{self, Segment, SegmentHeader};
 use crate::wal::summary;
 
@@ -155,8 +157,7 @@ impl Directory {
         let segment = Segment::new(&self.disk, &header, Arc::clone(&name));
         segment.hold(file);
         let mut manifest = listed.manifest.clone();
-        let (generation, name) = (header.generation, name.to_string());
-        manifest.segments.push(Entry { id, generation, last: id, name });
+        manifest.segments.push(Entry::of(&segment));
         self.replace(listed, manifest)?;
         Ok(Arc::new(segment))
     }
@@ -208,12 +209,51 @@ impl Directory {
         Ok(())
     }
 
-    /// Writes the index beside every segment that is below all origins and has none.
+    /// Nothing is changed any more in the list.
+    pub(crate) fn poison(&self, cause: Poison) -> KeepError {
+        self.listed().failed.get_or_insert(cause.clone());
+        KeepError::Poisoned(cause)
+    }
+
+    /// Whether no segment stands between two.
+    pub(crate) fn are_neighbours(&self, one: &Segment, next: &Segment) -> bool {
+        let known = self.known();
+        known.place(one.id).zip(known.place(next.id)).is_some_and(|(one, next)| one + 1 == next)
+    }
+
+    /// Puts a segment in the place of its parts, or nothing, and removes their files. After an
+    /// error all files are kept: it is not known which list counts.
+    pub(crate) fn swap(&self, parts: &[&Part], by: Option<Rewritten>) -> Result<(), KeepError> {
+        let is_part = |id: u64| parts.iter().any(|part| part.segment().id == id);
+        self.change(|manifest| {
+            let terms = parts.iter().map(|part| part.indexed.index.counts.last_term);
+            manifest.term = terms.fold(manifest.term, u64::max);
+            manifest.segments.retain(|entry| !is_part(entry.id));
+            if let Some(Rewritten { segment, .. }) = &by {
+                let at = manifest.segments.partition_point(|entry| entry.id < segment.id);
+                manifest.segments.insert(at, Entry::of(segment));
+            }
+            !parts.is_empty()
+        })?;
+        self.known_mut().swap(&is_part, by);
+        for part in parts {
+            let name = &part.segment().name;
+            // What can't be removed now is no longer listed, and goes at the next opening.
+            let _ = self.disk.remove(name);
+            let _ = self.disk.remove(&summary::name_beside(name));
+            self.handles.forget(part.segment());
+        }
+        Ok(())
+    }
+
+    /// Writes the index beside every segment that is below all origins and has none, and cuts off
+    /// the room that it did not use.
     pub(crate) fn sum_up(&self) {
         for Indexed { segment, index, .. } in
             self.below_origins().iter().filter(|indexed| !indexed.summed_up)
         {
             let Some(end) = segment.sealed_at() else { continue };
+            segment.trim(end);
             if summary::write(&*self.disk, segment, index, end) {
                 let mut known = self.known_mut();
                 let place = known.place(segment.id);
@@ -293,6 +333,23 @@ impl Known {
     /// Where a segment stands in the list.
     fn place(&self, id: u64) -> Option<usize> {
         self.segments.binary_search_by_key(&id, |known| known.segment.id).ok()
+    }
+
+    fn swap(&mut self, is_part: &dyn Fn(u64) -> bool, by: Option<Rewritten>) {
+        self.segments.retain(|known| !is_part(known.segment.id));
+        for (_, firsts) in &mut self.lanes {
+            firsts.retain(|&(_, id)| !is_part(id));
+        }
+        let Some(Rewritten { segment, index, summed_up, .. }) = by else { return };
+        for (lane, first, _) in index.spans() {
+            if let Some((_, firsts)) = self.lanes.iter_mut().find(|(known, _)| *known == lane) {
+                let at = firsts.partition_point(|&(other, _)| other < first);
+                firsts.insert(at, (first, segment.id));
+            }
+        }
+        let at = self.segments.partition_point(|known| known.segment.id < segment.id);
+        let index = Arc::new(index);
+        self.segments.insert(at, Indexed { segment, index, complete: true, summed_up });
     }
 
     fn is_below(&self, index: &SegmentIndex) -> bool {

@@ -37,7 +37,6 @@ impl Handles {
         Ok(file)
     }
 
-    #[expect(dead_code, reason = "for reclaim")]
     /// Lets the file of a segment go that was removed, so that its space is free.
     pub(crate) fn forget(&self, segment: &Arc<Segment>) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);

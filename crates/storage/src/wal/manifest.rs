@@ -13,6 +13,7 @@
 
 use crate::checksum::crc32c;
 use crate::frame::{LaneId, Seq, le_u32, le_u64};
+use crate::wal::segment::Segment;
 
 /// The version of the folder that this code writes, and the highest it reads.
 pub(crate) const FORMAT_VERSION: u32 = 2;
@@ -46,6 +47,13 @@ pub(crate) struct Entry {
     /// The last of the ids that it stands for: its own, unless it was made of several.
     pub(crate) last: u64,
     pub(crate) name: String,
+}
+
+impl Entry {
+    pub(crate) fn of(segment: &Segment) -> Entry {
+        let (id, generation, last) = (segment.id, segment.generation, segment.last);
+        Entry { id, generation, last, name: segment.name.to_string() }
+    }
 }
 
 /// Why a manifest is not accepted.

@@ -2,9 +2,10 @@
 //!
 //! From the bytes up: `segment` (one file), `chain` (batches and their checksums), `manifest` with
 //! its `copies` and `checkpoint` (the small files beside), `index` and `summary` (its file),
-//! `directory` (the set of segments), `handles` (open files), `reader`, `writer` (the log thread's
-//! end), `filler`, `recovery` (opening). A folder that is stopped is looked at by `check`, with
-//! `walk`, `stand` and `salvage`. `docs/format.md` draws the bytes.
+//! `directory` (the set of segments), `handles` (open files), `reader`, `reclaim` and `rewrite`
+//! (giving space back), `writer` (the log thread's end), `filler`, `recovery` (opening). A folder
+//! that is stopped is looked at by `check`, with `walk`, `stand` and `salvage`. `docs/format.md`
+//! draws the bytes.
 
 mod chain;
 mod check;
@@ -17,7 +18,9 @@ mod handles;
 mod index;
 mod manifest;
 mod reader;
+mod reclaim;
 mod recovery;
+mod rewrite;
 mod salvage;
 mod segment;
 mod stand;
@@ -35,13 +38,13 @@ use crate::error::{
     AppendError, CloseError, KeepError, OpenError, ReadError, ScanError, StartError,
 };
 use crate::frame::{Frame, FrameHeader, LaneId, Offset, Seq};
+use crate::kind;
 use crate::limits;
 use crate::pipeline::{Pipeline, PipelineOptions};
 use crate::store::{Listener, Living, Purpose, Reclaimed, Store, Ticket, Urgency, Usage};
 use crate::wal::directory::Directory;
 use crate::wal::filler::Filler;
-use crate::wal::reader::{Found, Verdict, Window};
-use crate::wal::segment::{FIRST_BATCH_AT, Mark, Segment};
+use crate::wal::segment::{Mark, Segment};
 use crate::wal::writer::Writer;
 
 pub use check::{
@@ -210,40 +213,22 @@ impl Wal {
         visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, ScanError> {
         let origins = self.directory.origins();
-        let file = || segment.name.to_string();
-        let mut at = FIRST_BATCH_AT;
-        let failed = |offset| move |source| ScanError::Io { file: file(), offset, source };
-        let mut window = Window::open(segment).map_err(failed(at))?;
-        let mut chain = segment.seed;
-        while (Mark { segment: segment.id, offset: at }) < self.opened_end {
-            let Found::Batch(header) = window.batch(at).map_err(failed(at))? else {
-                return Err(ScanError::Rotten { file: file(), offset: at });
-            };
-            let bytes = window.bytes(at, header.len as usize).map_err(failed(at))?;
-            match reader::verify(bytes, &header, chain) {
-                Verdict::Intact { chain: behind, .. } => chain = behind,
-                Verdict::Bad { at: inside, .. } => {
-                    return Err(ScanError::Rotten { file: file(), offset: at + inside as u64 });
-                }
-            }
-            let rolled = reader::frames(bytes, &header).any(|placed| placed.ends_segment());
-            for placed in reader::frames(bytes, &header) {
+        let end = self.opened_end;
+        let to = if segment.id == end.segment { end.offset } else { u64::MAX };
+        let mut flow = ControlFlow::Continue(());
+        reader::each_batch(segment, to, &mut |_, bytes, header| {
+            for placed in reader::frames(bytes, header) {
                 let FrameHeader { kind, lane, seq, .. } = placed.header;
                 let mut origins = origins.iter();
                 let is_below = origins.any(|&(below, origin)| below == lane && seq < origin);
-                if crate::kind::is_callers(kind)
-                    && !is_below
-                    && visit(placed.without_body()).is_break()
-                {
-                    return Ok(ControlFlow::Break(()));
+                if kind::is_callers(kind) && !is_below && visit(placed.without_body()).is_break() {
+                    flow = ControlFlow::Break(());
+                    break;
                 }
             }
-            at += u64::from(header.len);
-            if rolled {
-                break;
-            }
-        }
-        Ok(ControlFlow::Continue(()))
+            flow
+        })?;
+        Ok(flow)
     }
 }
 
@@ -279,7 +264,8 @@ impl Store for Wal {
             if passed.iter().any(|below| below.segment.id == segment.id) {
                 continue;
             }
-            if self.scan_segment(&segment, visit)?.is_break() {
+            let is_in_use = segment.id <= self.opened_end.segment;
+            if !is_in_use || self.scan_segment(&segment, visit)?.is_break() {
                 break;
             }
         }
@@ -298,8 +284,12 @@ impl Store for Wal {
         self.directory.raise_origins(origins)
     }
 
-    fn reclaim(&self, _living: &mut Living<'_>) -> Result<Reclaimed, KeepError> {
-        Ok(Reclaimed::default())
+    fn reclaim(&self, living: &mut Living<'_>) -> Result<Reclaimed, KeepError> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
+            return Err(KeepError::Closed);
+        }
+        reclaim::reclaim(&self.directory, living)
     }
 
     fn usage(&self) -> Usage {

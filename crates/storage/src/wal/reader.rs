@@ -1,11 +1,11 @@
 //! Reading: whole batches in order, for recovery and scans, and one body by its place.
 
 use std::io;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use crate::disk::{File, read_full};
-use crate::error::ReadError;
+use crate::error::{ReadError, ScanError};
 use crate::frame::{Frame, FrameHeader, LaneId, Seq};
 use crate::limits::{
     BATCH_HEADER_BYTES, BODY_BYTES_MAX, FRAME_HEADER_BYTES, HEAD_BYTES_MAX, INDEX_STRETCH_BYTES,
@@ -13,7 +13,7 @@ use crate::limits::{
 };
 use crate::wal::chain::{self, BatchHeader};
 use crate::wal::index::Counts;
-use crate::wal::segment::Segment;
+use crate::wal::segment::{FIRST_BATCH_AT, Segment};
 use crate::wal::writer::SealReason;
 
 const WINDOW_BYTES: usize = 1 << 20;
@@ -182,6 +182,40 @@ pub(crate) fn verify(bytes: &[u8], header: &BatchHeader, prev: u32) -> Verdict {
         return Verdict::Intact { chain, rotten_bodies };
     }
     Verdict::Bad { at: behind, what: "a batch with fewer frames than its header says" }
+}
+
+/// Takes a batch: its place, its bytes, its header.
+type SeeBatch<'a> = dyn FnMut(u64, &[u8], &BatchHeader) -> ControlFlow<()> + 'a;
+
+/// Shows the batches of a segment that end at or before `to`, each with its place, until `see`
+/// breaks or a seal says that nothing follows. Everything but the bodies is verified.
+pub(crate) fn each_batch(
+    segment: &Segment,
+    to: u64,
+    see: &mut SeeBatch<'_>,
+) -> Result<(), ScanError> {
+    let file = || segment.name.to_string();
+    let failed = |offset| move |source| ScanError::Io { file: file(), offset, source };
+    let bad = |offset| Err(ScanError::Rotten { file: file(), offset });
+    let (mut at, mut chain) = (FIRST_BATCH_AT, segment.seed);
+    let mut window = Window::open(segment).map_err(failed(at))?;
+    while at < to {
+        let Found::Batch(header) = window.batch(at).map_err(failed(at))? else {
+            return bad(at);
+        };
+        let bytes = window.bytes(at, header.len as usize).map_err(failed(at))?;
+        match verify(bytes, &header, chain) {
+            Verdict::Intact { chain: behind, .. } => chain = behind,
+            Verdict::Bad { at: inside, .. } => return bad(at + inside as u64),
+        }
+        if see(at, bytes, &header).is_break()
+            || frames(bytes, &header).any(|placed| placed.ends_segment())
+        {
+            break;
+        }
+        at += u64::from(header.len);
+    }
+    Ok(())
 }
 
 /// Appends the body of the frame of `lane` with `seq` to `into`, looking from `from` on.

@@ -110,7 +110,6 @@ pub(crate) const FILE_SUFFIX: &str = ".segment";
 /// One file of the log.
 pub(crate) struct Segment {
     pub(crate) id: u64,
-    #[expect(dead_code, reason = "for reclaim")]
     pub(crate) generation: u64,
     /// The last of the ids that it stands for.
     pub(crate) last: u64,
@@ -175,6 +174,14 @@ impl Segment {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
+    /// Gives back the room behind `end`, if the file is longer; that it is, is no fault.
+    pub(crate) fn trim(&self, end: u64) {
+        let Ok(file) = self.file() else { return };
+        if file.len().is_ok_and(|len| len > end) {
+            let _ = file.set_len(end);
+        }
+    }
+
     /// States that it is full: its last batch, a seal that says so, ends at `end` and is durable.
     pub(crate) fn seal(&self, end: u64) {
         self.sealed_at.store(end, Ordering::Release);
@@ -185,13 +192,11 @@ impl Segment {
         Some(self.sealed_at.load(Ordering::Acquire)).filter(|&end| end > 0)
     }
 
-    #[expect(dead_code, reason = "for reclaim")]
     /// Notes that something in it is not what was written.
     pub(crate) fn mark_damaged(&self) {
         self.damaged.store(true, Ordering::Release);
     }
 
-    #[expect(dead_code, reason = "for reclaim")]
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Acquire)
     }
