@@ -9,9 +9,9 @@
 //! those that wait for a commit hold back the later ones, but not deliveries. A delivery whose
 //! body must be read from disk holds its place: later deliveries wait behind it.
 //!
-//! Bounds: deliveries stop when as many bytes wait as the outbox's share of the common budget allows
-//! (`budget.rs`), those that are still on disk among them (the engine is told that the session is
-//! stalled), live frames are dropped and counted, and doors stop reading commands.
+//! Bounds: deliveries stop when as many bytes wait as the outbox's share of the common budget
+//! allows (`budget.rs`), those that are still on disk among them (the engine is told that the
+//! session is stalled), live frames are dropped and counted, and doors stop reading commands.
 
 use crate::body::{Placed, Source};
 use crate::budget::{Budget, Share};
