@@ -1,23 +1,24 @@
 //! The handle that programs and doors hold.
 
 use crate::budget::Budget;
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::embedded::EmbeddedSession;
 use crate::error::{CloseError, OpenError};
+use crate::keeper::Keeper;
 use crate::local_log::LocalLog;
 use crate::options::Options;
 use crate::outbox::Outbox;
 use crate::outlet::Outlet;
-use crate::reader::{Keeper, Reader};
 use crate::recovery::{self, Replayed};
 use crate::session::Session;
 use crate::shard::Shard;
+use crate::snapshot;
 use crate::stats::StatsSnapshot;
+use crate::upkeep::{Bell, Bounds, Upkeep};
 use crate::worker;
 use courant_engine::{Principal, QueueCounts, Record, Refusal};
 use courant_storage::{
-    Disk, LaneId, Memory, MemoryOptions, Purpose, RealDisk, Recovered, Store, Urgency, Wal,
-    WalOptions,
+    Disk, Memory, MemoryOptions, Purpose, RealDisk, Recovered, Store, Urgency, Wal, WalOptions,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +34,12 @@ pub struct Opened {
     pub records: u64,
     /// Messages among them.
     pub messages: u64,
+    /// Messages that wait in queues.
+    pub ready: u64,
+    /// Whether it began with a snapshot, so that only records behind it were applied.
+    pub has_snapshot: bool,
+    /// How long it took.
+    pub ms: u64,
     /// The term that began.
     pub term: u64,
     /// What the log says of its files; `None` for a broker in memory.
@@ -43,6 +50,8 @@ struct Inner {
     shard: Arc<Shard>,
     keeper: Arc<Keeper>,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
+    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "for tests"))]
+    upkeep: Arc<Mutex<Upkeep>>,
     budget: Arc<Budget>,
     options: Options,
     opened: Opened,
@@ -104,15 +113,16 @@ impl Broker {
         log: Option<Recovered>,
         options: Options,
     ) -> Result<Self, OpenError> {
+        let watch = Stopwatch::start();
         #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "for the switch"))]
-        let (mut engine, replayed) = recovery::replay(&*store, LaneId(SHARD))?;
-        let Replayed { records, messages, last_stamp_ms } = replayed;
+        let (mut engine, replayed) = recovery::replay(&*store, SHARD, options.chunk_bytes_max)?;
         let opening = engine.opening();
         let first = Shard::first_seq(&opening);
         #[cfg(feature = "testing")]
         let (opening, first) = options.testing.opening(&mut engine).unwrap_or((opening, first));
-        let clock = Clock::start(last_stamp_ms);
-        let shard = Arc::new(Shard::new(SHARD, engine, Arc::clone(&store), clock));
+        let clock = Clock::start(replayed.last_stamp_ms);
+        let known = (engine, replayed.last_seq);
+        let shard = Arc::new(Shard::new(SHARD, known, Arc::clone(&store), clock));
         store.start(LocalLog::new(&shard))?;
         let ticket = shard.begin_term(&opening, first).map_err(|_| OpenError::Begin)?;
         shard.await_applied(ticket).map_err(|_| OpenError::Begin)?;
@@ -122,15 +132,43 @@ impl Broker {
             let applied = logged.and_then(|ticket| shard.await_applied(ticket));
             applied.map_err(|_| OpenError::Begin)?;
         }
-        let (reader, thread) = Reader::start(store, SHARD)?;
-        worker::start_ticker(&shard);
+        shard.park_rotten(log.as_ref().map_or(&[], |log| &log.rotten_bodies[..]));
+        let ready = shard.lock().engine.queues().iter().map(|(_, _, counts)| counts.ready).sum();
         let term = shard.term.load(std::sync::atomic::Ordering::Relaxed);
-        let opened = Opened { records, messages, term, log };
-        let reader_thread = Mutex::new(Some(thread));
-        let keeper = Arc::new(Keeper(reader));
+        let Replayed { records, messages, has_snapshot, .. } = replayed;
+        let ms = watch.passed_ms();
+        let opened = Opened { records, messages, ready, has_snapshot, ms, term, log };
+        Self::run(shard, &replayed, options, opened)
+    }
+
+    /// Starts what runs beside.
+    fn run(
+        shard: Arc<Shard>,
+        replayed: &Replayed,
+        options: Options,
+        opened: Opened,
+    ) -> Result<Self, OpenError> {
+        let bell = Arc::new(Bell::default());
+        let Options { segment_bytes, chunk_bytes_max, .. } = options;
+        let bounds = Bounds { segment_bytes, chunk_bytes_max };
+        let known = (replayed.next_page, replayed.bytes);
+        let upkeep = Upkeep::new(Arc::clone(&shard), Arc::clone(&bell), bounds, known);
+        let upkeep = Arc::new(Mutex::new(upkeep));
+        let thread = Upkeep::start(Arc::clone(&upkeep))?;
+        // The log is closed when nobody works on it any more.
+        let last = move || drop(thread.join());
+        let reader_thread = shard.reader.start(Arc::clone(&shard), last)?;
+        worker::start_ticker(&shard);
+        let keeper = Arc::new(Keeper::new(Arc::clone(&shard.reader), bell));
         let budget = Budget::new(options.outboxes_bytes_max);
-        let inner = Inner { shard, keeper, reader_thread, budget, options, opened };
+        let reader_thread = Mutex::new(Some(reader_thread));
+        let inner = Inner { shard, keeper, reader_thread, upkeep, budget, options, opened };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn keep_up(&self) -> bool {
+        self.inner.upkeep.lock().unwrap_or_else(PoisonError::into_inner).force()
     }
 
     /// What the opening found.
@@ -146,7 +184,7 @@ impl Broker {
         outlet: Box<dyn Outlet>,
     ) -> Result<Session, Refusal> {
         let shard = &self.inner.shard;
-        let reader = Arc::clone(&self.inner.keeper.0);
+        let reader = Arc::clone(&shard.reader);
         let outbox = Outbox::new(SHARD, outlet, (reader, &self.inner.budget));
         let id = {
             let mut state = shard.lock();
@@ -176,9 +214,11 @@ impl Broker {
         all.into_iter().map(|(name, _, counts)| (name.to_string(), counts)).collect()
     }
 
-    /// A hash of everything that the log determines, to compare a replay with.
+    /// A hash of everything that the log determines, to compare a replay with. Reads the parts of
+    /// queues that are not in memory: not for a network thread.
     pub fn ledger_hash(&self) -> u64 {
-        self.inner.shard.lock().engine.ledger().hash()
+        let shard = &self.inner.shard;
+        snapshot::hash(shard.lock().engine.ledger(), &*shard.store, SHARD)
     }
 
     /// Refuses new messages and waits until those in flight are confirmed, at most so long.
@@ -221,7 +261,7 @@ impl Broker {
         let inner = Arc::clone(&self.inner);
         let close = move || {
             inner.shard.close_sessions(Refusal::Closing);
-            inner.keeper.0.close();
+            inner.keeper.close();
             let thread = inner.reader_thread.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(thread) = thread {
                 let _ = thread.join();

@@ -23,6 +23,9 @@ const CUT_SHORT: u8 = 0x29;
 const BOUND: u8 = 0x27;
 const UNBOUND: u8 = 0x28;
 
+/// A part of the root of a snapshot, in the state lane. Pages have a kind of the engine's.
+pub(crate) const SNAPSHOT_ROOT: u8 = 0x32;
+
 /// Version of every kind above.
 pub(crate) const VERSION: u8 = 1;
 

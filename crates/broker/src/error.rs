@@ -30,6 +30,29 @@ pub enum OpenError {
         /// What is wrong with it.
         cause: CodecError,
     },
+    /// The last snapshot, or a part of a queue that a record needs, could not be read.
+    #[error(
+        "the snapshot cannot be read: {0}. Restore the folder from a backup, or set the damage \
+         aside with `courant check DIR --quarantine`"
+    )]
+    Snapshot(#[source] courant_storage::ReadError),
+    /// A part of the snapshot's root is too short to be one.
+    #[error("the snapshot that begins at {seq} of the state lane has a part without a beginning")]
+    Root {
+        /// Where the root begins.
+        seq: u64,
+    },
+    /// The snapshot's root is not understood.
+    #[error(transparent)]
+    Restore(#[from] courant_engine::RestoreError),
+    /// A page of the snapshot is not what the root says.
+    #[error("page {page} of the snapshot is not what was written: {cause}")]
+    Page {
+        /// Its number.
+        page: u64,
+        /// What is wrong.
+        cause: courant_engine::PageError,
+    },
     /// The first record could not be committed.
     #[error("the log does not take the opening's record")]
     Begin,

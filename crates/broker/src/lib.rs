@@ -16,14 +16,17 @@
 mod body;
 mod broker;
 mod budget;
+mod claim;
 mod clock;
 mod codec;
 mod confirm;
+mod damage;
 mod deferral;
 mod embedded;
 mod envelope;
 mod error;
 mod inbox;
+mod keeper;
 mod local_log;
 mod options;
 mod outbox;
@@ -35,13 +38,16 @@ mod recovery;
 mod router;
 mod session;
 mod shard;
+mod snapshot;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transient;
+mod upkeep;
 mod worker;
 
 pub use broker::{Broker, Opened};
+pub use claim::Claimed;
 pub use confirm::{Confirm, Level};
 pub use courant_engine::Topology;
 pub use courant_engine::{
@@ -55,7 +61,7 @@ pub use options::Options;
 pub use outbox::Outbox;
 pub use outlet::{Flush, LiveFormat, LiveMessage, Message, Outlet, Tag};
 pub use publish::{DestinationId, Outgoing, Published, Room};
-pub use session::{Claimed, Destination, Session, Subscribed};
+pub use session::{Destination, Session, Subscribed};
 pub use stats::{Stats, StatsSnapshot};
 
 pub use courant_storage::Ticket;
@@ -72,6 +78,8 @@ pub mod limits {
     pub const OUTBOX_BYTES_MIN: usize = 64 << 10;
     /// Bytes that may wait for all connections together, unless the options say otherwise.
     pub const OUTBOXES_BYTES_MAX: usize = 64 << 20;
+    /// Bytes that long queues take in memory, unless the options say otherwise.
+    pub const CHUNK_BYTES_MAX: u64 = 32 << 20;
     /// Bytes of transient messages before more are refused.
     pub const TRANSIENT_BYTES_MAX: usize = 1 << 30;
     /// Destinations whose route one session remembers.

@@ -22,7 +22,7 @@ use crate::outlet::{Flush, Outlet, Tag};
 use crate::pipe::Pipe;
 use crate::reader::Reader;
 use crate::shard::Shard;
-use courant_engine::{Cause, Refusal, SessionId};
+use courant_engine::{Cause, Delivery, Refusal, SessionId};
 use courant_storage::{Batch, Ticket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -389,11 +389,11 @@ impl Outbox {
         self.is_stalled.store(true, Ordering::SeqCst);
     }
 
-    /// The numbers of the next deliveries whose bodies are to be read from disk.
-    pub(crate) fn wanted(&self, most: usize, seqs: &mut Vec<u64>) {
-        seqs.clear();
+    /// The next deliveries whose bodies are to be read from disk.
+    pub(crate) fn wanted(&self, most: usize, wanted: &mut Vec<Delivery>) {
+        wanted.clear();
         let pipe = lock(&self.pipe);
-        pipe.wanted((most, self.share.allowance()), seqs);
+        pipe.wanted((most, self.share.allowance()), wanted);
     }
 
     /// Sends the deliveries that [`Self::wanted`] named, with the bodies that were read; one that
@@ -409,6 +409,19 @@ impl Outbox {
         drop(pipe);
         self.flush();
         again
+    }
+
+    /// Shows the durable messages that wait here: their bodies are still needed.
+    pub(crate) fn needed(self: &Arc<Self>, see: &mut dyn FnMut(u64, u32)) {
+        let pipe = lock(&self.pipe);
+        let inbox = lock(&self.inbox);
+        let waiting = pipe.waiting.deliveries.iter().chain(&inbox.queue.deliveries);
+        for placed in waiting.filter(|placed| placed.delivery.durable) {
+            see(placed.delivery.seq, placed.delivery.size);
+        }
+        drop((pipe, inbox));
+        // Whoever found the pipe taken left it to us.
+        self.flush();
     }
 
     /// Nothing is read any more: sends what needs no reading, such as the reason why.

@@ -3,6 +3,7 @@
 use crate::body::{Placed, Source};
 use crate::inbox::{Item, Queue};
 use crate::outlet::{Message, Outlet, Tag};
+use courant_engine::Delivery;
 use courant_storage::Batch;
 
 /// The encoding end of an outbox.
@@ -87,8 +88,8 @@ impl Pipe {
         self.waiting.items.push_back(Item::Run(tag, source, count));
     }
 
-    /// Adds the numbers of the next deliveries whose bodies are to be read from disk.
-    pub(crate) fn wanted(&self, (most, bytes_max): (usize, usize), seqs: &mut Vec<u64>) {
+    /// Adds the next deliveries whose bodies are to be read from disk.
+    pub(crate) fn wanted(&self, (most, bytes_max): (usize, usize), wanted: &mut Vec<Delivery>) {
         // Consecutive runs are read together, however small each of them is.
         let is_cold = |item: &&Item| matches!(item, Item::Run(_, Source::Disk, _));
         let counts = self.waiting.items.iter().take_while(is_cold).map(|item| match item {
@@ -99,10 +100,10 @@ impl Pipe {
         let mut bytes = 0;
         for placed in self.waiting.deliveries.iter().take(count) {
             bytes += placed.delivery.size as usize;
-            if bytes > bytes_max && !seqs.is_empty() {
+            if bytes > bytes_max && !wanted.is_empty() {
                 break;
             }
-            seqs.push(placed.delivery.seq);
+            wanted.push(placed.delivery);
         }
     }
 

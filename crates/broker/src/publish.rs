@@ -158,6 +158,11 @@ impl Session {
             match shard.append(Urgency::Now, purpose, &mut |open| admit(Some(open))) {
                 Ok(ticket) => Some(ticket),
                 Err(Refusal::TooManyInFlight) => return Err(Room),
+                // What needs no log goes on.
+                Err(Refusal::DiskFull) => {
+                    admit(None);
+                    None
+                }
                 Err(refusal) => {
                     desk.outcomes.extend(batch.iter().map(|_| Err(refusal)));
                     return Ok(());
@@ -338,6 +343,10 @@ fn admit_one(
     let is_placed = !route.transient.is_empty() || (!is_logged && !route.durable.is_empty());
     if is_placed && state.transient.bytes() > TRANSIENT_BYTES_MAX {
         return Err(Refusal::MemoryFull);
+    }
+    if is_logged && log.is_none() {
+        Stats::add(&shard.stats.disk_full, 1);
+        return Err(Refusal::DiskFull);
     }
     let seq = state.engine.admit(size)?;
     let meta = shard.meta(codec::PUBLISHED, seq);

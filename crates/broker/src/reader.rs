@@ -1,56 +1,74 @@
-//! The thread that reads bodies back from the log's files, so that no network thread and nobody
-//! who holds a shard's lock ever waits for a disk.
+//! The thread that reads back from the log's files: bodies, and pages of long queues; so that no
+//! network thread and nobody who holds a shard's lock ever waits for a disk.
 //!
 //! Bounds: a session is on the list at most once; at most [`RUN_MAX`] bodies or about 1 MiB are
-//! read for it before the next session's turn.
+//! read for it before the next session's turn. A queue asks for one page at a time.
 
 use crate::codec;
 use crate::outbox::Outbox;
-use courant_storage::{Batch, FrameMeta, LaneId, OpenBatch, Seq, Store};
+use crate::shard::{Shard, Touched, flush};
+use crate::snapshot::{fetch, state_lane};
+use crate::stats::Stats;
+use crate::worker;
+use courant_engine::Delivery;
+use courant_storage::{Batch, FrameMeta, LaneId, OpenBatch, ReadError, Seq, Store};
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 const RUN_MAX: usize = 256;
+/// An error of the operating system may pass: how often and how soon it is tried again.
+const TRIES: u32 = 3;
+const TRY_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Default)]
 struct List {
     outboxes: VecDeque<Arc<Outbox>>,
+    pages: VecDeque<u64>,
+    /// Pages that could not be read; they are asked for again later.
+    missed: Vec<u64>,
     is_closed: bool,
 }
 
-/// The list of sessions that wait for bodies.
+enum Work {
+    Page(u64),
+    Bodies(Arc<Outbox>),
+    /// Nothing is read any more.
+    Abandon(Arc<Outbox>),
+}
+
+/// The list of what is to be read.
 #[derive(Default)]
 pub(crate) struct Reader {
     list: Mutex<List>,
     changed: Condvar,
 }
 
-/// Held by whoever uses a broker. When the last one goes, the reader ends and closes the log.
-pub(crate) struct Keeper(pub(crate) Arc<Reader>);
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
 impl Reader {
-    /// Starts the thread.
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the thread. `last` runs at its end.
     pub(crate) fn start(
-        store: Arc<dyn Store>,
-        shard: u16,
-    ) -> std::io::Result<(Arc<Self>, std::thread::JoinHandle<()>)> {
-        let reader = Arc::new(Self::default());
-        let this = Arc::clone(&reader);
-        let run = move || this.run(&*store, shard);
-        let thread = crate::worker::thread("courant-reader", run)?;
-        Ok((reader, thread))
+        self: &Arc<Self>,
+        shard: Arc<Shard>,
+        last: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let this = Arc::clone(self);
+        worker::thread("courant-reader", move || {
+            this.run(&shard);
+            last();
+            // Here and not on the log's own thread, which could not wait for itself.
+            let _ = shard.store.close();
+        })
     }
 
     /// Puts a session on the list; `false` if nothing is read any more. The caller sees to it
     /// that it is there once.
     pub(crate) fn want(&self, outbox: &Arc<Outbox>) -> bool {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.list();
         if !list.is_closed {
             list.outboxes.push_back(Arc::clone(outbox));
             self.changed.notify_one();
@@ -58,68 +76,129 @@ impl Reader {
         !list.is_closed
     }
 
+    /// Has a page of a long queue read. May be called with the shard's lock held.
+    pub(crate) fn want_page(&self, page: u64) {
+        let mut list = self.list();
+        if !list.is_closed && !list.pages.contains(&page) {
+            list.pages.push_back(page);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Takes the pages that could not be read.
+    pub(crate) fn take_missed(&self) -> Vec<u64> {
+        std::mem::take(&mut self.list().missed)
+    }
+
     /// Ends the thread.
     pub(crate) fn close(&self) {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.list();
         list.is_closed = true;
         self.changed.notify_all();
     }
 
-    /// The next session, and whether its bodies are still read.
-    fn next(&self) -> Option<(Arc<Outbox>, bool)> {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+    fn next(&self) -> Option<Work> {
+        let mut list = self.list();
         loop {
-            if let Some(outbox) = list.outboxes.pop_front() {
-                return Some((outbox, !list.is_closed));
-            }
             if list.is_closed {
-                return None;
+                return list.outboxes.pop_front().map(Work::Abandon);
+            }
+            // Pages first: whole queues wait for them.
+            if let Some(page) = list.pages.pop_front() {
+                return Some(Work::Page(page));
+            }
+            if let Some(outbox) = list.outboxes.pop_front() {
+                return Some(Work::Bodies(outbox));
             }
             list = self.changed.wait(list).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn run(&self, store: &dyn Store, shard: u16) {
-        let mut seqs = Vec::new();
-        while let Some((outbox, is_read)) = self.next() {
-            if !is_read {
-                outbox.abandon();
-                continue;
-            }
-            outbox.wanted(RUN_MAX, &mut seqs);
-            let bodies = read(store, shard, &seqs);
-            if outbox.supply(&bodies, seqs.len()) && !self.want(&outbox) {
-                outbox.abandon();
+    fn run(&self, shard: &Shard) {
+        let mut wanted = Vec::new();
+        while let Some(work) = self.next() {
+            match work {
+                Work::Page(page) => self.load(shard, page),
+                Work::Abandon(outbox) => outbox.abandon(),
+                Work::Bodies(outbox) => {
+                    outbox.wanted(RUN_MAX, &mut wanted);
+                    let (bodies, failed) = read(&*shard.store, shard.number, &wanted);
+                    let again = outbox.supply(&bodies, wanted.len());
+                    shard.unreadable(outbox.session(), &failed);
+                    if again && !self.want(&outbox) {
+                        outbox.abandon();
+                    }
+                }
             }
         }
-        // Here and not on the log's own thread, which could not wait for itself.
-        let _ = store.close();
+    }
+
+    /// Reads a page and gives it to the engine.
+    fn load(&self, shard: &Shard, page: u64) {
+        let mut bytes = Vec::new();
+        let lane = state_lane(shard.number);
+        let read = patiently(|| fetch(&*shard.store, lane, page, &mut bytes));
+        let mut touched = Touched::new();
+        let loaded = read.map_err(|error| error.to_string()).and_then(|()| {
+            let mut guard = shard.lock();
+            let state = &mut *guard;
+            let installed = state.engine.install_page(page, &bytes, &mut state.effects);
+            shard.hand_out(state, &mut touched);
+            installed.map_err(|error| error.to_string())
+        });
+        flush(&touched);
+        match loaded {
+            Ok(()) => Stats::add(&shard.stats.pages_loaded, 1),
+            Err(error) => {
+                tracing::error!(
+                    page,
+                    error,
+                    "a part of a queue cannot be read: its consumers wait; run `courant check`"
+                );
+                self.list().missed.push(page);
+            }
+        }
+        shard.loaded.notify_waiters();
     }
 }
 
-/// Reads bodies into a batch of their own. One that cannot be read is reported and left out: its
-/// delivery stays open, nothing wrong is ever handed over.
-pub(crate) fn read(store: &dyn Store, shard: u16, seqs: &[u64]) -> Arc<Batch> {
-    let mut batch = OpenBatch::new();
-    let mut body = Vec::new();
-    let mut sorted = seqs.to_vec();
-    sorted.sort_unstable();
-    sorted.dedup();
-    for seq in sorted {
-        let lane = LaneId(shard);
-        let (kind, version) = (codec::PUBLISHED, codec::VERSION);
-        let meta = FrameMeta { kind, version, critical: true, lane, seq: Seq(seq), term: 0 };
-        if let Some((cached, at)) = store.cached(lane, Seq(seq)) {
-            batch.push(meta, &[], &[cached.body(at)]);
-            continue;
+/// Tries again what the operating system refused.
+fn patiently(mut read: impl FnMut() -> Result<(), ReadError>) -> Result<(), ReadError> {
+    let mut tried = 1;
+    loop {
+        match read() {
+            Err(ReadError::Io { .. }) if tried < TRIES => std::thread::sleep(TRY_PAUSE),
+            done => return done,
         }
+        tried += 1;
+    }
+}
+
+/// Reads bodies into a batch of their own. Those that cannot be read are left out, and given with
+/// the reason: nothing wrong is ever handed over.
+pub(crate) fn read(
+    store: &dyn Store,
+    shard: u16,
+    wanted: &[Delivery],
+) -> (Arc<Batch>, Vec<(Delivery, ReadError)>) {
+    let mut batch = OpenBatch::new();
+    let mut failed = Vec::new();
+    let mut body = Vec::new();
+    let mut sorted = wanted.to_vec();
+    sorted.sort_unstable_by_key(|delivery| delivery.seq);
+    sorted.dedup_by_key(|delivery| delivery.seq);
+    for delivery in sorted {
+        let (lane, seq) = (LaneId(shard), delivery.seq);
         body.clear();
-        match store.read(lane, Seq(seq), &mut body) {
+        match patiently(|| fetch(store, lane, seq, &mut body)) {
             Ok(()) => {
+                let (kind, version) = (codec::PUBLISHED, codec::VERSION);
+                let meta =
+                    FrameMeta { kind, version, critical: true, lane, seq: Seq(seq), term: 0 };
                 batch.push(meta, &[], &[&body]);
             }
-            Err(error) => tracing::error!(seq, %error, "a message cannot be read from the log"),
+            Err(error) => failed.push((delivery, error)),
         }
     }
-    batch.seal()
+    (batch.seal(), failed)
 }

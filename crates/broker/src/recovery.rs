@@ -1,54 +1,155 @@
-//! Opening: the log is read through and every record applied; then the opening writes its own.
+//! Opening: the last snapshot is taken back, then every record behind it is applied; then the
+//! opening writes its own.
+//!
+//! Chunks of queues stay on the disk until a record or a consumer needs them: an opening takes as
+//! long as what changed since the snapshot.
 
+use crate::clock::Stopwatch;
 use crate::codec::{self, CodecError, Scratch};
 use crate::error::OpenError;
+use crate::snapshot::{self, state_lane};
 use courant_engine::{Effects, Engine, Record};
-use courant_storage::{LaneId, Store};
+use courant_storage::{Frame, LaneId, Store};
 use std::ops::ControlFlow;
+
+/// Pages that are taken in before chunks leave memory again.
+const INSTALLS_MAX: u32 = 256;
+/// Records between two looks at the clock.
+const RECORDS_PER_LOOK: u64 = 1 << 14;
+const PROGRESS_MS: u64 = 1_000;
 
 /// What an opening found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Replayed {
     pub(crate) records: u64,
     pub(crate) messages: u64,
+    /// Bytes of what was applied.
+    pub(crate) bytes: u64,
     pub(crate) last_stamp_ms: u64,
+    /// The last record of the data lane.
+    pub(crate) last_seq: u64,
+    /// The next free seq of the state lane.
+    pub(crate) next_page: u64,
+    /// Whether there was a snapshot.
+    pub(crate) has_snapshot: bool,
 }
 
-/// Applies everything a lane holds.
-pub(crate) fn replay(store: &dyn Store, lane: LaneId) -> Result<(Engine, Replayed), OpenError> {
-    let mut engine = Engine::default();
-    let mut effects = Effects::default();
-    let mut replayed = Replayed::default();
-    let mut scratch = Scratch::default();
-    let mut failed: Option<(u64, u8, CodecError)> = None;
-    store.scan(&mut |frame| {
-        if frame.lane != lane {
-            return ControlFlow::Continue(());
+/// Rebuilds the engine of a shard from what its lanes hold. Entries of chunks take no more than
+/// `entries_bytes_max`.
+pub(crate) fn replay(
+    store: &dyn Store,
+    shard: u16,
+    entries_bytes_max: u64,
+) -> Result<(Engine, Replayed), OpenError> {
+    let mut replay = Replay::begin(store, shard, entries_bytes_max)?;
+    let mut failed = None;
+    store.scan(&mut |frame| match replay.take(&frame) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    replay.engine.evict(entries_bytes_max);
+    Ok((replay.engine, replay.replayed))
+}
+
+struct Replay<'s> {
+    store: &'s dyn Store,
+    shard: u16,
+    entries_bytes_max: u64,
+    engine: Engine,
+    effects: Effects,
+    scratch: Scratch,
+    page: Vec<u8>,
+    installs: u32,
+    replayed: Replayed,
+    watch: Stopwatch,
+}
+
+impl<'s> Replay<'s> {
+    fn begin(store: &'s dyn Store, shard: u16, entries_bytes_max: u64) -> Result<Self, OpenError> {
+        let mut replayed = Replayed { next_page: 1, ..Replayed::default() };
+        let engine = match snapshot::read_root(store, shard)? {
+            Some(root) => {
+                replayed.has_snapshot = true;
+                replayed.last_stamp_ms = root.stamp_ms;
+                replayed.next_page = root.next_seq;
+                let origin = store.origins().into_iter().find(|(lane, _)| *lane == LaneId(shard));
+                replayed.last_seq = origin.map_or(0, |(_, seq)| seq.0.saturating_sub(1));
+                Engine::restore(&root.bytes)?
+            }
+            None => Engine::default(),
+        };
+        let (effects, scratch, page) = (Effects::default(), Scratch::default(), Vec::new());
+        let (installs, watch) = (0, Stopwatch::start());
+        Ok(Self {
+            store,
+            shard,
+            entries_bytes_max,
+            engine,
+            effects,
+            scratch,
+            page,
+            installs,
+            replayed,
+            watch,
+        })
+    }
+
+    fn take(&mut self, frame: &Frame<'_>) -> Result<(), OpenError> {
+        let replayed = &mut self.replayed;
+        if frame.lane == state_lane(self.shard) {
+            replayed.next_page = replayed.next_page.max(frame.seq.0.saturating_add(1));
+        }
+        if frame.lane != LaneId(self.shard) {
+            return Ok(());
         }
         let kind = (frame.kind, frame.version);
         let seq = (frame.seq.0, frame.body_len);
-        match codec::decode(kind, seq, frame.head, &mut scratch) {
-            Ok(record) => {
-                replayed.records += 1;
-                if let Record::Published { .. } = record {
-                    replayed.messages += 1;
-                    replayed.last_stamp_ms =
-                        replayed.last_stamp_ms.max(codec::stamp(frame.head).unwrap_or(0));
-                }
-                engine.apply(&record, &mut effects);
-                effects.clear();
-                ControlFlow::Continue(())
-            }
+        let record = match codec::decode(kind, seq, frame.head, &mut self.scratch) {
+            Ok(record) => record,
             // A kind that readers may skip says so itself.
-            Err(CodecError::Kind) if !frame.critical => ControlFlow::Continue(()),
+            Err(CodecError::Kind) if !frame.critical => return Ok(()),
             Err(cause) => {
-                failed = Some((frame.seq.0, frame.kind, cause));
-                ControlFlow::Break(())
+                return Err(OpenError::Record { seq: frame.seq.0, kind: frame.kind, cause });
             }
+        };
+        replayed.records += 1;
+        replayed.bytes += u64::from(frame.body_len) + frame.head.len() as u64;
+        replayed.last_seq = replayed.last_seq.max(frame.seq.0);
+        if let Record::Published { .. } = record {
+            replayed.messages += 1;
+            let stamp = codec::stamp(frame.head).unwrap_or(0);
+            replayed.last_stamp_ms = replayed.last_stamp_ms.max(stamp);
         }
-    })?;
-    match failed {
-        Some((seq, kind, cause)) => Err(OpenError::Record { seq, kind, cause }),
-        None => Ok((engine, replayed)),
+        for page in self.engine.pages_for(&record) {
+            self.page.clear();
+            snapshot::fetch(self.store, state_lane(self.shard), page, &mut self.page)
+                .map_err(OpenError::Snapshot)?;
+            self.engine
+                .install_page(page, &self.page, &mut self.effects)
+                .map_err(|cause| OpenError::Page { page, cause })?;
+            self.installs += 1;
+        }
+        self.engine.apply(&record, &mut self.effects);
+        self.effects.clear();
+        if self.installs > INSTALLS_MAX {
+            self.installs = 0;
+            self.engine.evict(self.entries_bytes_max);
+        }
+        self.tell_progress();
+        Ok(())
+    }
+
+    fn tell_progress(&mut self) {
+        let Replayed { records, messages, .. } = self.replayed;
+        if records.is_multiple_of(RECORDS_PER_LOOK) && self.watch.passed_ms() >= PROGRESS_MS {
+            self.watch = Stopwatch::start();
+            tracing::info!(records, messages, "reading the log");
+        }
     }
 }

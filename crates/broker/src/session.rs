@@ -3,25 +3,24 @@
 //! A session belongs to one connection and is used by one task at a time. What it holds
 //! (subscriptions, open deliveries, queues of its own) is given back when it is closed or dropped.
 
-use crate::body::find;
 use crate::codec;
 use crate::confirm::Level;
 use crate::envelope;
+use crate::keeper::Keeper;
 use crate::limits::ROUTES_MAX;
 use crate::outbox::Outbox;
 use crate::outlet::{LiveFormat, Tag};
 use crate::publish::{Desk, DestinationId};
-use crate::reader::{self, Keeper};
 use crate::router::{LiveTarget, LiveTargets};
 use crate::shard::{Shard, Touched, flush};
 use crate::stats::Stats;
 use courant_engine::engine::Publish;
 use courant_engine::{
-    Admission, Engine, ExchangeId, ExchangeKind, MessageId, Operation, Properties, QueueCounts,
-    QueueId, QueueOptions, Refusal, Route, Selector, SessionId, Settling, SubscribeOptions,
-    SubscriptionId, Topology, Verdict,
+    Admission, Engine, ExchangeId, ExchangeKind, Operation, Properties, QueueCounts, QueueId,
+    QueueOptions, Refusal, Route, Selector, SessionId, SubscribeOptions, SubscriptionId, Topology,
+    Verdict,
 };
-use courant_storage::{Batch, Offset, Purpose, Ticket, Urgency};
+use courant_storage::{Purpose, Ticket, Urgency};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -80,23 +79,6 @@ pub enum Subscribed<'a> {
     Durable(&'a str, &'a [u8], &'a str),
     /// Messages of a topic, straight to the connection, at most once.
     Live(&'a str, Arc<dyn LiveFormat>),
-}
-
-/// A message that was claimed without a subscription.
-#[derive(Debug)]
-pub struct Claimed {
-    /// Names the message.
-    pub id: MessageId,
-    delivery: courant_engine::Delivery,
-    batch: Arc<Batch>,
-    at: Offset,
-}
-
-impl Claimed {
-    /// The message as it is handed to a client.
-    pub fn message(&self) -> Option<crate::outlet::Message<'_>> {
-        crate::outlet::Message::new(self.id.shard, &self.delivery, self.batch.body(self.at))
-    }
 }
 
 /// One connection's hold on the broker.
@@ -446,47 +428,6 @@ impl Session {
         let ticket = shard.log_settles(state, Urgency::Now)?;
         state.wait(ticket, &self.outbox);
         Ok(ticket)
-    }
-
-    /// Claims one message of a queue without a subscription.
-    pub async fn claim(
-        &mut self,
-        queue: &str,
-        settling: Settling,
-        visibility_ms: Option<u64>,
-    ) -> Result<Claimed, Refusal> {
-        let shard = Arc::clone(&self.shard);
-        let (delivery, found) = {
-            let mut guard = shard.lock();
-            let state = &mut *guard;
-            let now_ms = shard.clock.now_ms();
-            let id = state.engine.queue_of(self.id, Operation::Consume, queue)?;
-            let options = (settling, visibility_ms);
-            let effects = &mut state.effects;
-            let delivery = state.engine.claim(self.id, id, options, now_ms, effects)?;
-            let delivery = delivery.ok_or(Refusal::NothingWaiting)?;
-            let found = if delivery.durable {
-                shard.store.cached(shard.lane(), courant_storage::Seq(delivery.seq))
-            } else {
-                state.transient.find(delivery.seq).and_then(|batch| {
-                    Some((Arc::clone(batch), find(batch, shard.number, delivery.seq)?))
-                })
-            };
-            shard.hand_out(state, &mut self.touched);
-            (delivery, found)
-        };
-        flush(&self.touched);
-        self.touched.clear();
-        Stats::add(&shard.stats.delivered, 1);
-        let id = MessageId { shard: shard.number, seq: delivery.seq };
-        if let Some((batch, at)) = found {
-            return Ok(Claimed { id, delivery, batch, at });
-        }
-        let number = shard.number;
-        let read = move || reader::read(&*shard.store, number, &[delivery.seq]);
-        let batch = crate::worker::blocking(read).await;
-        let at = find(&batch, number, delivery.seq).ok_or(Refusal::BodyUnreadable)?;
-        Ok(Claimed { id, delivery, batch, at })
     }
 
     /// Waits until a ticket of this session is committed.

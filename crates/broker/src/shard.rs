@@ -15,6 +15,7 @@ use crate::confirm::Level;
 use crate::deferral::{Deferrals, Deferred};
 use crate::outbox::Outbox;
 use crate::outlet::Tag;
+use crate::reader::Reader;
 use crate::router::Router;
 use crate::stats::Stats;
 use crate::transient::Transient;
@@ -24,7 +25,7 @@ use courant_storage::kind::CALLERS_FIRST;
 use courant_storage::{
     AppendError, Batch, FrameMeta, LaneId, OpenBatch, Purpose, Seq, Store, Ticket, Urgency,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -45,6 +46,12 @@ pub(crate) struct State {
     pub(crate) is_closing: bool,
     /// Up to here records are applied.
     pub(crate) applied: Ticket,
+    /// The number of the last one of them.
+    pub(crate) applied_seq: u64,
+    /// Records by which space may have become free.
+    pub(crate) freeing: u64,
+    /// Messages that were claimed and whose bodies are being read, and how often.
+    pub(crate) claimed: BTreeMap<u64, u32>,
     /// Who waits for which ticket, in order.
     waiting: VecDeque<(Ticket, Arc<Outbox>)>,
     waiting_written: VecDeque<(Ticket, Arc<Outbox>)>,
@@ -70,10 +77,19 @@ pub(crate) struct Shard {
     pub(crate) is_poisoned: AtomicBool,
     /// The log has room again.
     pub(crate) room: Notify,
+    /// A page of a long queue was read.
+    pub(crate) loaded: Notify,
+    pub(crate) reader: Arc<Reader>,
 }
 
 impl Shard {
-    pub(crate) fn new(number: u16, engine: Engine, store: Arc<dyn Store>, clock: Clock) -> Self {
+    /// `applied_seq` is the last record that the engine knows.
+    pub(crate) fn new(
+        number: u16,
+        (engine, applied_seq): (Engine, u64),
+        store: Arc<dyn Store>,
+        clock: Clock,
+    ) -> Self {
         let term = engine.ledger().term();
         let routing = engine.routing_version();
         let state = State {
@@ -83,6 +99,9 @@ impl Shard {
             deferrals: Deferrals::default(),
             is_closing: false,
             applied: Ticket::default(),
+            applied_seq,
+            freeing: 0,
+            claimed: BTreeMap::new(),
             waiting: VecDeque::new(),
             waiting_written: VecDeque::new(),
             outboxes: Vec::new(),
@@ -102,6 +121,8 @@ impl Shard {
             term: AtomicU64::new(term),
             is_poisoned: AtomicBool::new(false),
             room: Notify::new(),
+            loaded: Notify::new(),
+            reader: Arc::default(),
         }
     }
 
@@ -207,12 +228,14 @@ impl Shard {
                 while let Some(message) = state.deferrals.pop_before(frame.seq.0) {
                     state.place(&message);
                 }
+                state.applied_seq = frame.seq.0;
                 let size = frame.body_len;
                 let (kind, seq) = ((frame.kind, frame.version), (frame.seq.0, size));
                 match codec::decode(kind, seq, frame.head, &mut state.scratch) {
                     Ok(record) => {
                         state.engine.apply(&record, &mut state.effects);
                         self.follow(&record, touched);
+                        state.freeing += u64::from(frees_space(&record));
                     }
                     // This process wrote it a moment ago.
                     Err(error) => unreachable!("a record of our own is not understood: {error}"),
@@ -337,7 +360,7 @@ impl Shard {
     pub(crate) fn close_sessions(&self, refusal: Refusal) {
         let all: Vec<_> = {
             let mut state = self.lock();
-            let all: Vec<_> = state.outboxes.iter().flatten().cloned().collect();
+            let all = state.outboxes();
             state.stall(&all);
             all
         };
@@ -363,6 +386,21 @@ impl State {
         for session in outboxes.iter().filter_map(|outbox| outbox.session()) {
             self.engine.set_stalled(session, true);
         }
+    }
+
+    /// The body of a message that was claimed is not needed any more.
+    pub(crate) fn end_claim(&mut self, seq: u64) {
+        if let Some(count) = self.claimed.get_mut(&seq) {
+            *count -= 1;
+            if *count == 0 {
+                self.claimed.remove(&seq);
+            }
+        }
+    }
+
+    /// Everybody who is sent something.
+    pub(crate) fn outboxes(&self) -> Vec<Arc<Outbox>> {
+        self.outboxes.iter().flatten().cloned().collect()
     }
 
     pub(crate) fn leave(&mut self, session: SessionId) {
@@ -463,11 +501,21 @@ impl State {
         for seq in effects.freed.drain(..) {
             transient.free(seq);
         }
+        for page in effects.wanted.drain(..) {
+            shard.reader.want_page(page);
+        }
+        if effects.parked > 0 {
+            Stats::add(&shard.stats.corrupt, effects.parked);
+        }
         if effects.noops > 0 {
             Stats::add(&shard.stats.noops, effects.noops);
         }
         effects.clear();
     }
+}
+
+fn frees_space(record: &Record<'_>) -> bool {
+    matches!(record, Record::Settled { .. } | Record::QueueDeleted { .. })
 }
 
 /// Whether a body is in the log's files only.

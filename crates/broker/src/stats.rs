@@ -43,11 +43,35 @@ stats! {
     rejected,
     /// Batches committed by the log.
     batches_committed,
+    /// Messages that left their queue because they cannot be read any more.
+    corrupt,
+    /// Messages that were refused because the disk is full.
+    disk_full,
+    /// Snapshots that were finished.
+    snapshots,
+    /// Segments of the log that are gone because nothing in them was needed.
+    segments_removed,
+    /// Segments of the log whose living frames were written again.
+    segments_rewritten,
+    /// Parts of queues that were read back.
+    pages_loaded,
+    /// Bytes that the parts of queues take that could be read back.
+    chunk_bytes,
+    /// Damaged places that were found in the log.
+    damaged,
     /// Records for something that was gone already.
     noops,
 }
 
 impl Stats {
+    pub(crate) fn get(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(gauge: &AtomicU64, to: u64) {
+        gauge.store(to, Ordering::Relaxed);
+    }
+
     pub(crate) fn add(counter: &AtomicU64, by: u64) {
         counter.fetch_add(by, Ordering::Relaxed);
     }

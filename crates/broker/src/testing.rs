@@ -7,9 +7,10 @@ use crate::broker::Broker;
 use crate::error::OpenError;
 use crate::options::Options;
 use crate::recovery;
+use crate::snapshot;
 use courant_engine::limits::SEQ_BLOCK;
 use courant_engine::{Engine, Record};
-use courant_storage::{Disk, LaneId, Wal, WalOptions};
+use courant_storage::{Disk, Wal, WalOptions};
 use std::sync::Arc;
 
 pub use gate::Gate;
@@ -62,8 +63,14 @@ impl Testing {
 pub fn replayed_hash(disk: Arc<dyn Disk>) -> Result<u64, OpenError> {
     let options = WalOptions { fill_ahead_bytes: 0, ..WalOptions::default() };
     let (wal, _) = Wal::open(disk, options)?;
-    let (engine, _) = recovery::replay(&wal, LaneId(0))?;
-    Ok(engine.ledger().hash())
+    let (engine, _) = recovery::replay(&wal, 0, u64::MAX)?;
+    Ok(snapshot::hash(engine.ledger(), &wal, 0))
+}
+
+/// Makes a snapshot now and gives back all space that can be; says whether the snapshot was
+/// finished. Waits for the disk.
+pub fn keep_up(broker: &Broker) -> bool {
+    broker.keep_up()
 }
 
 /// A broker on a simulated disk whose syncs wait while the gate is shut; within a tokio runtime, on

@@ -7,9 +7,9 @@
 use crate::delivery::{Cause, Lease, Outcome};
 use crate::effect::Effects;
 use crate::engine::Engine;
-use crate::name::QueueId;
-use crate::queue::FloorQueue;
+use crate::name::{Name, QueueId};
 use crate::queue::chunks::{Next, Position};
+use crate::queue::{FloorQueue, LedgerQueue};
 use crate::settle::note_settles;
 
 impl Engine {
@@ -40,6 +40,12 @@ impl Engine {
                 _ => {}
             }
         }
+    }
+
+    /// Names of the durable queues that have a message, as far as their chunks are in memory.
+    pub fn queues_of(&self, seq: u64) -> Vec<Name> {
+        let has = |queue: &&LedgerQueue| matches!(queue.chunks.at_or_after(seq), Next::Entry(entry) if entry.seq == seq);
+        self.ledger.queues.values().filter(has).map(|queue| queue.name.clone()).collect()
     }
 
     /// Parks what is known to be corrupt and stands in a chunk that was just read.

@@ -1,0 +1,176 @@
+//! Snapshots in the log: pages and the parts of a root, as frames of the shard's *state lane*.
+//!
+//! ```text
+//!   page   seq = its number in the root    body: as the engine wrote it
+//!   root   parts with consecutive seqs     body: left u32 │ stamp u64 │ up to 1 MiB of the root
+//! ```
+//!
+//! `left` says how many parts follow; `stamp` is the time of the snapshot. All of them go the way of
+//! every append, in pieces of about 1 MiB, each awaited before the next, so that messages never
+//! stand behind much of it. A snapshot counts once its frames are committed and the origins of both
+//! lanes were raised: that of the data lane to the first record that it does not cover, that of the
+//! state lane to the first part of its root, which is how an opening finds it. Until then the one
+//! before counts; seqs that were used are never used again.
+
+use crate::codec;
+use crate::error::OpenError;
+use courant_engine::ledger::Ledger;
+use courant_engine::{Page, Snapshot};
+use courant_storage::{FrameMeta, LaneId, OpenBatch, ReadError, Seq, Store};
+
+/// Bytes of a root in one frame, and of a piece that is appended at once.
+const PIECE_BYTES: usize = 1 << 20;
+/// Bytes before the root in one of its parts.
+const PART_FIXED: usize = 4 + 8;
+
+/// The lane of a shard's pages and roots.
+pub(crate) fn state_lane(shard: u16) -> LaneId {
+    LaneId(0x8000 | shard)
+}
+
+fn meta(shard: u16, kind: u8, seq: u64, term: u64) -> FrameMeta {
+    let (version, lane) = (codec::VERSION, state_lane(shard));
+    FrameMeta { kind, version, critical: true, lane, seq: Seq(seq), term }
+}
+
+/// A snapshot on its way into the log.
+pub(crate) struct Writing {
+    shard: u16,
+    term: u64,
+    stamp_ms: u64,
+    /// The seq of the last record of the data lane that it covers.
+    pub(crate) covers: u64,
+    snapshot: Snapshot,
+    /// Pages that were appended.
+    done: usize,
+    /// Seq of the first part of the root, known once all pages have their numbers.
+    pub(crate) root_seq: u64,
+    parts_done: usize,
+}
+
+impl Writing {
+    /// `next_seq` is the next free seq of the state lane, behind the pages; it is moved behind the
+    /// root.
+    pub(crate) fn new(
+        (shard, term, stamp_ms): (u16, u64, u64),
+        (snapshot, covers): (Snapshot, u64),
+        next_seq: &mut u64,
+    ) -> Self {
+        let root_seq = *next_seq;
+        let (done, parts_done) = (0, 0);
+        let writing = Self { shard, term, stamp_ms, covers, snapshot, done, root_seq, parts_done };
+        *next_seq += writing.parts() as u64;
+        writing
+    }
+
+    fn parts(&self) -> usize {
+        self.snapshot.root.len().div_ceil(PIECE_BYTES).max(1)
+    }
+
+    /// Pages and bytes of the root.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.snapshot.pages.len(), self.snapshot.root.len())
+    }
+
+    /// Whether everything was appended.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done == self.snapshot.pages.len() && self.parts_done == self.parts()
+    }
+
+    /// Appends the next piece.
+    pub(crate) fn append(&mut self, open: &mut OpenBatch) {
+        let mut bytes = 0;
+        while bytes < PIECE_BYTES
+            && let Some(page) = self.snapshot.pages.get(self.done)
+        {
+            let before = open.len_bytes();
+            open.push_with(
+                meta(self.shard, Page::KIND, page.number, self.term),
+                |_| {},
+                |out| page.encode(out),
+            );
+            bytes += open.len_bytes() - before;
+            self.done += 1;
+        }
+        if bytes == 0 {
+            self.append_part(open);
+        }
+    }
+
+    fn append_part(&mut self, open: &mut OpenBatch) {
+        let (part, parts) = (self.parts_done, self.parts());
+        let seq = self.root_seq + part as u64;
+        let from = part * PIECE_BYTES;
+        let root = &self.snapshot.root;
+        let bytes = &root[from.min(root.len())..(from + PIECE_BYTES).min(root.len())];
+        let left = u32::try_from(parts - part - 1).unwrap_or(u32::MAX);
+        open.push_with(
+            meta(self.shard, codec::SNAPSHOT_ROOT, seq, self.term),
+            |head| {
+                head.extend_from_slice(&u32::try_from(part).unwrap_or(u32::MAX).to_le_bytes());
+                head.extend_from_slice(&u32::try_from(parts).unwrap_or(u32::MAX).to_le_bytes());
+                let first_page = self.snapshot.pages.first().map_or(0, |page| page.number);
+                head.extend_from_slice(&first_page.to_le_bytes());
+                head.extend_from_slice(&self.covers.to_le_bytes());
+            },
+            |body| {
+                body.extend_from_slice(&left.to_le_bytes());
+                body.extend_from_slice(&self.stamp_ms.to_le_bytes());
+                body.extend_from_slice(bytes);
+            },
+        );
+        self.parts_done += 1;
+    }
+}
+
+/// A root that was read back.
+pub(crate) struct Root {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) stamp_ms: u64,
+    /// The seq behind its last part.
+    pub(crate) next_seq: u64,
+}
+
+/// Reads the root that counts, if there is one.
+pub(crate) fn read_root(store: &dyn Store, shard: u16) -> Result<Option<Root>, OpenError> {
+    let lane = state_lane(shard);
+    let origins = store.origins();
+    let Some((_, Seq(first))) = origins.into_iter().find(|(of, _)| *of == lane) else {
+        return Ok(None);
+    };
+    let mut root = Root { bytes: Vec::new(), stamp_ms: 0, next_seq: first };
+    let mut part = Vec::new();
+    loop {
+        part.clear();
+        fetch(store, lane, root.next_seq, &mut part).map_err(OpenError::Snapshot)?;
+        let fixed = part.first_chunk::<PART_FIXED>().ok_or(OpenError::Root { seq: first })?;
+        let [a, b, c, d, stamp @ ..] = *fixed;
+        let left = u32::from_le_bytes([a, b, c, d]);
+        root.stamp_ms = u64::from_le_bytes(stamp);
+        root.bytes.extend_from_slice(part.get(PART_FIXED..).unwrap_or_default());
+        root.next_seq += 1;
+        if left == 0 {
+            return Ok(Some(root));
+        }
+    }
+}
+
+/// The hash of a ledger, whose cold parts are read. Zero if one cannot be read.
+pub(crate) fn hash(ledger: &Ledger, store: &dyn Store, shard: u16) -> u64 {
+    let load = |page, into: &mut Vec<u8>| fetch(store, state_lane(shard), page, into);
+    ledger.hash_with(load).unwrap_or(0)
+}
+
+/// Appends a body, from memory if it is there, otherwise from the disk.
+pub(crate) fn fetch(
+    store: &dyn Store,
+    lane: LaneId,
+    seq: u64,
+    into: &mut Vec<u8>,
+) -> Result<(), ReadError> {
+    if let Some((batch, at)) = store.cached(lane, Seq(seq)) {
+        into.extend_from_slice(batch.body(at));
+        return Ok(());
+    }
+    store.read(lane, Seq(seq), into)
+}
