@@ -96,7 +96,8 @@ impl Broker {
         #[cfg(feature = "testing")]
         let wal = options.testing.choose(wal);
         let (wal, recovered) = Wal::open(disk, wal)?;
-        Self::begin(Arc::new(wal), Some(recovered), options)
+        let store: Arc<dyn Store> = Arc::new(wal);
+        Self::begin(&store, Some(recovered), options)
     }
 
     /// A broker that forgets everything when it is closed; to be made within a tokio runtime.
@@ -105,24 +106,25 @@ impl Broker {
             in_flight_bytes_max: options.in_flight_bytes_max,
             ..MemoryOptions::default()
         };
-        Self::begin(Arc::new(Memory::bounded(bounds)), None, options)
+        let store: Arc<dyn Store> = Arc::new(Memory::bounded(bounds));
+        Self::begin(&store, None, options)
     }
 
     fn begin(
-        store: Arc<dyn Store>,
+        store: &Arc<dyn Store>,
         log: Option<Recovered>,
         options: Options,
     ) -> Result<Self, OpenError> {
         let watch = Stopwatch::start();
         #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "for the switch"))]
-        let (mut engine, replayed) = recovery::replay(&*store, SHARD, options.chunk_bytes_max)?;
+        let (mut engine, replayed) = recovery::replay(&**store, SHARD, options.chunk_bytes_max)?;
         let opening = engine.opening();
         let first = Shard::first_seq(&opening);
         #[cfg(feature = "testing")]
         let (opening, first) = options.testing.opening(&mut engine).unwrap_or((opening, first));
         let clock = Clock::start(replayed.last_stamp_ms);
         let known = (engine, replayed.last_seq);
-        let shard = Arc::new(Shard::new(SHARD, known, Arc::clone(&store), clock));
+        let shard = Arc::new(Shard::new(SHARD, known, Arc::clone(store), clock));
         store.start(LocalLog::new(&shard))?;
         let ticket = shard.begin_term(&opening, first).map_err(|_| OpenError::Begin)?;
         shard.await_applied(ticket).map_err(|_| OpenError::Begin)?;

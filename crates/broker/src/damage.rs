@@ -88,7 +88,7 @@ impl Shard {
 
     /// Deals with what a look through the log found.
     pub(crate) fn found_damaged(&self, damaged: &[Damaged]) {
-        for Damaged { file, offset, what } in damaged {
+        for Damaged { file, offset, what, .. } in damaged {
             Stats::add(&self.stats.damaged, 1);
             match what {
                 Damage::Body { lane, seq } if *lane == self.lane() => {

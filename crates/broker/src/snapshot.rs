@@ -5,8 +5,8 @@
 //!   root   parts with consecutive seqs     body: left u32 │ stamp u64 │ up to 1 MiB of the root
 //! ```
 //!
-//! `left` says how many parts follow; `stamp` is the time of the snapshot. All of them go the way of
-//! every append, in pieces of about 1 MiB, each awaited before the next, so that messages never
+//! `left` says how many parts follow; `stamp` is the time of the snapshot. All of them go the way
+//! of every append, in pieces of about 1 MiB, each awaited before the next, so that messages never
 //! stand behind much of it. A snapshot counts once its frames are committed and the origins of both
 //! lanes were raised: that of the data lane to the first record that it does not cover, that of the
 //! state lane to the first part of its root, which is how an opening finds it. Until then the one

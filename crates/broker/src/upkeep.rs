@@ -384,7 +384,9 @@ impl Upkeep {
         {
             let mut guard = self.shard.lock();
             let state = &mut *guard;
-            missed.into_iter().for_each(|page| state.engine.page_missed(page));
+            for page in missed {
+                state.engine.page_missed(page);
+            }
             self.shard.hand_out(state, &mut touched);
         }
         flush(&touched);

@@ -44,7 +44,10 @@ impl Engine {
 
     /// Names of the durable queues that have a message, as far as their chunks are in memory.
     pub fn queues_of(&self, seq: u64) -> Vec<Name> {
-        let has = |queue: &&LedgerQueue| matches!(queue.chunks.at_or_after(seq), Next::Entry(entry) if entry.seq == seq);
+        let has = |queue: &&LedgerQueue| match queue.chunks.at_or_after(seq) {
+            Next::Entry(entry) => entry.seq == seq,
+            _ => false,
+        };
         self.ledger.queues.values().filter(has).map(|queue| queue.name.clone()).collect()
     }
 

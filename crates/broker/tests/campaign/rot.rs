@@ -103,7 +103,9 @@ async fn judge(broker: &Broker, bodies: &BTreeMap<u64, Vec<u8>>) -> Result<usize
     let mut client = Client::new(broker);
     let ready = client.session.inspect("q").map_or(0, |counts| counts.ready);
     let (ready, all) = (usize::try_from(ready).unwrap_or(0), bodies.len());
-    ensure!(ready == all, "{ready} of {all} confirmed messages are there");
+    ensure!(ready + rotten == all, "{ready} of {all} confirmed messages are there");
+    let corrupt = broker.stats().corrupt;
+    ensure!(corrupt == log.rotten_bodies_count, "{corrupt} were parked as corrupt");
     client.subscribe(Subscribed::Queue("q"), 1, 60_000).await;
     let mut expected: Vec<_> = bodies.iter().collect();
     expected.retain(|(seq, _)| !log.rotten_bodies.iter().any(|body| body.seq.0 == **seq));

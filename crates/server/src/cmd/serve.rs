@@ -87,8 +87,9 @@ impl Serve {
 
 /// Logs what the folder held, and what it did not hold any more.
 fn report(data: &Path, opened: &Opened) {
-    let Opened { records, messages, term, log } = opened;
-    tracing::info!(data = %data.display(), records, messages, term, "opened");
+    let Opened { records, messages, ready, has_snapshot, ms, term, log } = opened;
+    let data = data.display();
+    tracing::info!(%data, has_snapshot, records, messages, ready, term, ms, "opened");
     let Some(log) = log else {
         return;
     };
