@@ -219,6 +219,13 @@ impl Client {
         }
     }
 
+    /// As [`Client::stay`]; messages are thrown away.
+    pub fn forget(&mut self) -> Result<(), ClientError> {
+        self.stay()?;
+        self.inbox.clear();
+        Ok(())
+    }
+
     /// What has been read already and is whole; never waits.
     pub fn buffered(&mut self) -> Result<Option<Incoming>, ClientError> {
         self.decode()

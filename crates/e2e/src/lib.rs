@@ -8,6 +8,7 @@
 //! judges what came out, [`counts`] are its numbers, and [`campaign`] kills a broker under load
 //! again and again and asks the oracle.
 
+pub mod abuse;
 pub mod backlog;
 pub mod binary;
 pub mod campaign;
@@ -18,6 +19,7 @@ pub mod counts;
 pub mod figures;
 pub mod fulldisk;
 pub mod markdown;
+pub mod memory_group;
 pub mod oracle;
 pub mod progress;
 pub mod random;

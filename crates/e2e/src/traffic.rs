@@ -165,6 +165,11 @@ impl Consumer {
         if self.count >= ACKS_PER_LINE { self.flush("") } else { Ok(()) }
     }
 
+    /// Sends the acks so far.
+    pub fn send_acks(&mut self) -> Result<(), ClientError> {
+        if self.count > 0 { self.flush("") } else { Ok(()) }
+    }
+
     /// Acks what is left, and waits until all acks are on disk.
     pub fn finish(&mut self) -> Result<(), ClientError> {
         if self.count == 0 {

@@ -42,6 +42,12 @@ const PROGRAMS: &[Program] = &[
         about: "fill a small disk, drain it, restart with no byte free: --cycles N --seed S",
         drives_courant: true,
     },
+    Program {
+        name: "abuse",
+        binary: "abuse",
+        about: "bad consumers and a flood under a memory cap, and a healthy pair among them",
+        drives_courant: true,
+    },
 ];
 
 /// What a program ends with where the machine does not allow what it does.
