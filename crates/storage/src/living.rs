@@ -1,5 +1,30 @@
-//! A set of seqs of one lane: what is needed of it. A dense stretch costs one bit a seq, a sparse
-//! one two bytes a member.
+//! What is needed of every lane, as sets of seqs: a dense stretch costs one bit a seq, a sparse one
+//! two bytes a member.
+
+use crate::frame::{LaneId, Seq};
+
+/// What is needed, by lane.
+#[derive(Debug, Default)]
+pub(crate) struct LiveSeqs {
+    lanes: Vec<(LaneId, SeqSet)>,
+}
+
+impl LiveSeqs {
+    /// Adds a seq of a lane; says whether it is new.
+    pub(crate) fn insert(&mut self, lane: LaneId, seq: Seq) -> bool {
+        let known = self.lanes.iter().position(|(known, _)| *known == lane);
+        let at = known.unwrap_or_else(|| {
+            self.lanes.push((lane, SeqSet::default()));
+            self.lanes.len() - 1
+        });
+        self.lanes.get_mut(at).is_some_and(|(_, seqs)| seqs.insert(seq.0))
+    }
+
+    pub(crate) fn contains(&self, lane: LaneId, seq: Seq) -> bool {
+        let found = self.lanes.iter().find(|(known, _)| *known == lane);
+        found.is_some_and(|(_, seqs)| seqs.contains(seq.0))
+    }
+}
 
 /// Seqs of one page: as a list while they are few.
 #[derive(Debug)]
@@ -13,9 +38,9 @@ const WORDS: usize = 1 << (PAGE_BITS - 6);
 /// From here on a list would be larger than bits for the whole page.
 const FEW_MAX: usize = 256;
 
-/// The set.
+/// Seqs of one lane.
 #[derive(Debug, Default)]
-pub(crate) struct SeqSet {
+struct SeqSet {
     /// By number.
     pages: Vec<(u64, Page)>,
     /// Where the last search ended: seqs mostly come in order.
@@ -24,7 +49,7 @@ pub(crate) struct SeqSet {
 
 impl SeqSet {
     /// Adds a seq; says whether it is new.
-    pub(crate) fn insert(&mut self, seq: u64) -> bool {
+    fn insert(&mut self, seq: u64) -> bool {
         let (number, place) = split(seq);
         if self.pages.get(self.at).is_none_or(|&(known, _)| known != number) {
             self.at = self.pages.binary_search_by_key(&number, |&(known, _)| known).unwrap_or_else(
@@ -37,7 +62,7 @@ impl SeqSet {
         self.pages.get_mut(self.at).is_some_and(|(_, page)| page.insert(place))
     }
 
-    pub(crate) fn contains(&self, seq: u64) -> bool {
+    fn contains(&self, seq: u64) -> bool {
         let (number, place) = split(seq);
         let found = self.pages.binary_search_by_key(&number, |&(known, _)| known).ok();
         found.and_then(|at| self.pages.get(at)).is_some_and(|(_, page)| page.contains(place))

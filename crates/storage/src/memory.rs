@@ -2,16 +2,17 @@
 //! from a thread of its own, in append order, through the same listener.
 //!
 //! What it holds is bounded by [`Memory::bounded`]: beyond it nothing more is ever committed, as on
-//! a full disk.
+//! a full disk. It gives back whole batches in which nothing is needed.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::batch::{Batch, OpenBatch};
 use crate::error::{AppendError, CloseError, KeepError, Poison, ReadError, ScanError, StartError};
 use crate::frame::{Frame, LaneId, Offset, Seq};
 use crate::limits::{IN_FLIGHT_BYTES_MAX, WRITE_DELAY_MS};
+use crate::living::LiveSeqs;
 use crate::pipeline::{Pipeline, PipelineOptions, Sink};
 use crate::store::{Listener, Living, Purpose, Reclaimed, Store, Ticket, Urgency, Usage};
 use crate::tail::Tail;
@@ -47,6 +48,8 @@ struct Content {
 struct Kept {
     batches: Vec<Arc<Batch>>,
     held_bytes: usize,
+    /// By lane.
+    origins: Vec<(LaneId, Seq)>,
     /// Finds by lane and seq; never evicts, because the bound is kept by the sink.
     found: Tail,
 }
@@ -68,7 +71,7 @@ impl Memory {
     #[must_use]
     pub fn bounded(options: MemoryOptions) -> Memory {
         let found = Tail::new(usize::MAX);
-        let kept = Kept { batches: Vec::new(), held_bytes: 0, found };
+        let kept = Kept { batches: Vec::new(), held_bytes: 0, origins: Vec::new(), found };
         Memory::over(Arc::new(Content { kept: RwLock::new(kept) }), options)
     }
 
@@ -92,8 +95,46 @@ impl Memory {
 }
 
 impl Content {
+    fn kept(&self) -> RwLockReadGuard<'_, Kept> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept_mut(&self) -> RwLockWriteGuard<'_, Kept> {
+        self.kept.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn find(&self, lane: LaneId, seq: Seq) -> Option<(Arc<Batch>, Offset)> {
-        self.kept.read().unwrap_or_else(PoisonError::into_inner).found.find(lane, seq)
+        self.kept().found.find(lane, seq)
+    }
+}
+
+impl Kept {
+    fn keep(&mut self, batch: &Arc<Batch>) {
+        self.held_bytes += batch.capacity_bytes();
+        self.found.push(batch, |_| ());
+        self.batches.push(Arc::clone(batch));
+    }
+
+    fn origin(&self, lane: LaneId) -> Seq {
+        let found = self.origins.iter().find(|(known, _)| *known == lane);
+        found.map_or(Seq(0), |&(_, origin)| origin)
+    }
+
+    /// Drops the batches in which nothing is needed.
+    fn drop_dead(&mut self, live: &LiveSeqs) {
+        let batches = std::mem::take(&mut self.batches);
+        self.found = Tail::new(usize::MAX);
+        self.held_bytes = 0;
+        for batch in &batches {
+            let is_needed = batch.lanes().any(|lane| {
+                let origin = self.origin(lane);
+                let mut seqs = batch.entries(lane).iter().map(|&(seq, _)| seq);
+                seqs.any(|seq| seq >= origin || live.contains(lane, seq))
+            });
+            if is_needed {
+                self.keep(batch);
+            }
+        }
     }
 }
 
@@ -105,7 +146,7 @@ struct MemorySink {
 
 impl Sink for MemorySink {
     fn write(&mut self, batch: &mut OpenBatch) -> Result<(), Poison> {
-        let held = self.content.kept.read().unwrap_or_else(PoisonError::into_inner).held_bytes;
+        let held = self.content.kept().held_bytes;
         self.in_flight_bytes += batch.len_bytes();
         if held + self.in_flight_bytes > self.bytes_max {
             return Err(Poison::DiskFull { file: "memory".into(), offset: held as u64 });
@@ -118,11 +159,9 @@ impl Sink for MemorySink {
     }
 
     fn committed(&mut self, batches: &[Arc<Batch>]) {
-        let mut kept = self.content.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.content.kept_mut();
         for batch in batches {
-            kept.held_bytes += batch.capacity_bytes();
-            kept.found.push(batch, |_| ());
-            kept.batches.push(Arc::clone(batch));
+            kept.keep(batch);
         }
         self.in_flight_bytes = 0;
     }
@@ -161,12 +200,15 @@ impl Store for Memory {
     }
 
     fn scan(&self, visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>) -> Result<(), ScanError> {
-        let kept = self.content.kept.read().unwrap_or_else(PoisonError::into_inner);
-        let batches = kept.batches.clone();
+        let kept = self.content.kept();
+        let (batches, origins) = (kept.batches.clone(), kept.origins.clone());
         drop(kept);
+        let is_below = |frame: &Frame<'_>| {
+            origins.iter().any(|&(lane, origin)| lane == frame.lane && frame.seq < origin)
+        };
         for batch in &batches {
             for (_, frame) in batch.frames() {
-                if visit(Frame { body: &[], ..frame }).is_break() {
+                if !is_below(&frame) && visit(Frame { body: &[], ..frame }).is_break() {
                     return Ok(());
                 }
             }
@@ -175,15 +217,40 @@ impl Store for Memory {
     }
 
     fn origins(&self) -> Vec<(LaneId, Seq)> {
-        Vec::new()
+        self.content.kept().origins.clone()
     }
 
-    fn raise_origins(&self, _origins: &[(LaneId, Seq)]) -> Result<(), KeepError> {
+    fn raise_origins(&self, origins: &[(LaneId, Seq)]) -> Result<(), KeepError> {
+        let mut kept = self.content.kept_mut();
+        for &(lane, origin) in origins {
+            match kept.origins.binary_search_by_key(&lane, |&(known, _)| known) {
+                Ok(at) => {
+                    if let Some((_, held)) = kept.origins.get_mut(at) {
+                        *held = origin.max(*held);
+                    }
+                }
+                Err(at) => kept.origins.insert(at, (lane, origin)),
+            }
+        }
         Ok(())
     }
 
-    fn reclaim(&self, _living: &mut Living<'_>) -> Result<Reclaimed, KeepError> {
-        Ok(Reclaimed::default())
+    fn reclaim(&self, living: &mut Living<'_>) -> Result<Reclaimed, KeepError> {
+        let mut live = LiveSeqs::default();
+        let mut live_bytes = 0;
+        let done = living(&mut |lane, seq, body_bytes| {
+            if live.insert(lane, seq) {
+                live_bytes += u64::from(body_bytes);
+            }
+        });
+        if !done {
+            return Ok(Reclaimed::default());
+        }
+        let mut kept = self.content.kept_mut();
+        let used_bytes = kept.held_bytes as u64;
+        kept.drop_dead(&live);
+        let freed_bytes = used_bytes - kept.held_bytes as u64;
+        Ok(Reclaimed { freed_bytes, live_bytes, used_bytes, ..Reclaimed::default() })
     }
 
     fn usage(&self) -> Usage {
@@ -201,5 +268,43 @@ impl Store for Memory {
 
     fn close(&self) -> Result<(), CloseError> {
         self.pipeline.close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::FrameMeta;
+    use crate::kind;
+    use crate::suite::Watch;
+
+    #[test]
+    fn batches_with_nothing_needed_go() {
+        let memory = Memory::new();
+        let watch = Watch::new();
+        memory.start(Arc::clone(&watch) as Arc<_>).expect("it starts");
+        for seq in 1..=9 {
+            let meta = FrameMeta {
+                kind: kind::CALLERS_FIRST,
+                version: 0,
+                critical: false,
+                lane: LaneId(2),
+                seq: Seq(seq),
+                term: 1,
+            };
+            let ticket = memory.append(Urgency::Now, Purpose::Upkeep, &mut |open| {
+                open.push(meta, &[], &[&[7; 100]]);
+            });
+            watch.wait_committed(ticket.expect("taken")).expect("committed");
+        }
+        memory.raise_origins(&[(LaneId(2), Seq(8))]).expect("raised");
+        let reclaimed = memory.reclaim(&mut |see| {
+            see(LaneId(2), Seq(4), 100);
+            true
+        });
+        assert!(reclaimed.expect("reclaimed").freed_bytes > 600);
+        let found = |seq| memory.read(LaneId(2), Seq(seq), &mut Vec::new()).is_ok();
+        let kept: Vec<u64> = (1..=9).filter(|&seq| found(seq)).collect();
+        assert_eq!(kept, [4, 8, 9]);
     }
 }

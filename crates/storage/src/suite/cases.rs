@@ -26,6 +26,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("closing commits everything and refuses what comes after", close),
     ("a store that was not started refuses", not_started),
     ("what is shaped and not built says so", unsupported),
+    ("what is below an origin is not shown, and what lives there stays", origins),
     ("random appends and openings agree with a model", random),
 ];
 
@@ -342,6 +343,53 @@ fn unsupported(harness: &mut dyn Harness) -> Result<(), String> {
     let refusals =
         [store.truncate_suffix(LaneId(0), Seq(1)).is_err(), store.install(frame).is_err()];
     ensure!(refusals == [true; 2], "something is built: give it cases of its own: {refusals:?}");
+    closed(&*store)
+}
+
+fn origins(harness: &mut dyn Harness) -> Result<(), String> {
+    let (store, watch) = started(harness)?;
+    let size = 3_000;
+    for seq in 1..=40 {
+        let frames = [(0, seq, size), (1, seq, 20)];
+        watch.wait_committed(appended(&*store, Urgency::Now, &frames)?)?;
+    }
+    ensure!(store.origins().is_empty(), "origins from nowhere: {:?}", store.origins());
+    let raise = |store: &dyn Store, origins: &[(u16, u64)]| {
+        let origins: Vec<_> = origins.iter().map(|&(lane, at)| (LaneId(lane), Seq(at))).collect();
+        store.raise_origins(&origins).map_err(|error| error.to_string())
+    };
+    raise(&*store, &[(1, 35)])?;
+    raise(&*store, &[(0, 31), (1, 30)])?;
+    let expected = [(LaneId(0), Seq(31)), (LaneId(1), Seq(35))];
+    ensure!(store.origins() == expected, "an origin fell: {:?}", store.origins());
+    let gave_up = store.reclaim(&mut |_| false).map_err(|error| error.to_string())?;
+    ensure!(gave_up.freed_bytes == 0, "reclaimed though it gave up");
+    for _ in 0..10 {
+        let reclaimed = store.reclaim(&mut |see| {
+            see(LaneId(0), Seq(7), 3_000);
+            see(LaneId(0), Seq(7), 3_000);
+            true
+        });
+        let _ = reclaimed.map_err(|error| error.to_string())?;
+    }
+    closed(&*store)?;
+    let store = harness.open()?;
+    ensure!(store.origins() == expected, "origins are lost: {:?}", store.origins());
+    let mut shown: Vec<_> = (31..=40).map(|seq| (0, seq, size)).collect();
+    shown.extend((35..=40).map(|seq| (1, seq, 20)));
+    let mut found = scanned(&*store)?;
+    found.sort_unstable();
+    ensure!(found == shown, "a scan shows {found:?}");
+    for (lane, seq, len) in shown.into_iter().chain([(0, 7, size)]) {
+        reads(&*store, lane, seq, len)?;
+    }
+    // How much goes is the store's choice; what it does not find it must not make up.
+    for seq in (1..=30).filter(|&seq| seq != 7) {
+        match store.read(LaneId(0), Seq(seq), &mut Vec::new()) {
+            Err(ReadError::NotFound) => {}
+            _ => reads(&*store, 0, seq, size)?,
+        }
+    }
     closed(&*store)
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::error::KeepError;
 use crate::frame::{LaneId, Seq};
 use crate::limits::SECTOR_BYTES;
-use crate::living::SeqSet;
+use crate::living::LiveSeqs;
 use crate::store::{Living, Reclaimed};
 use crate::wal::directory::{Directory, Indexed};
 use crate::wal::rewrite::{self, BATCH_BYTES};
@@ -59,6 +59,7 @@ impl Part {
 /// What is needed, of all segments that are looked at.
 pub(crate) struct Census {
     lanes: Vec<LaneCensus>,
+    live: LiveSeqs,
 }
 
 struct LaneCensus {
@@ -67,7 +68,6 @@ struct LaneCensus {
     spans: Vec<(Seq, Seq, usize)>,
     /// Where the last seq was found.
     at: usize,
-    live: SeqSet,
 }
 
 impl Census {
@@ -78,17 +78,17 @@ impl Census {
                 let spans = vec![(first, last, place)];
                 match lanes.iter_mut().find(|census| census.lane == lane) {
                     Some(census) => census.spans.extend(spans),
-                    None => lanes.push(LaneCensus { lane, spans, at: 0, live: SeqSet::default() }),
+                    None => lanes.push(LaneCensus { lane, spans, at: 0 }),
                 }
             }
         }
-        Census { lanes }
+        Census { lanes, live: LiveSeqs::default() }
     }
 
     fn note(&mut self, parts: &mut [Part], lane: LaneId, seq: Seq, body_bytes: u32) {
         let Some(census) = self.lanes.iter_mut().find(|census| census.lane == lane) else { return };
         let Some(part) = census.place(seq).and_then(|place| parts.get_mut(place)) else { return };
-        if census.live.insert(seq.0) {
+        if self.live.insert(lane, seq) {
             part.live_frames += 1;
             part.live_bodies_bytes += u64::from(body_bytes);
         }
@@ -96,8 +96,7 @@ impl Census {
 
     /// Whether a frame of a segment that was looked at is needed.
     pub(crate) fn is_live(&self, lane: LaneId, seq: Seq) -> bool {
-        let census = self.lanes.iter().find(|census| census.lane == lane);
-        census.is_some_and(|census| census.live.contains(seq.0))
+        self.live.contains(lane, seq)
     }
 }
 
