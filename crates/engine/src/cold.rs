@@ -12,7 +12,7 @@ use crate::limits::CHUNK_ENTRIES;
 use crate::name::QueueId;
 use crate::queue::LedgerQueue;
 use crate::queue::chunk::{Columns, Entries};
-use crate::queue::chunks::split;
+use crate::queue::chunks::{Next, split};
 use crate::record::Record;
 use crate::snapshot::page::{self, Cold, LoadError, PageError};
 use std::sync::Arc;
@@ -99,14 +99,14 @@ impl Engine {
             Record::Settled { queue, ranges, .. } => {
                 if let Some(queue) = self.ledger.queues.get(&queue) {
                     for range in ranges {
-                        queue.pages_in(*range, &mut pages);
+                        queue.pages_cut(*range, &mut pages);
                     }
                 }
             }
             Record::Returned { queue, attempts } => {
                 if let Some(queue) = self.ledger.queues.get(&queue) {
                     for (seq, _) in attempts {
-                        queue.pages_in((*seq, *seq), &mut pages);
+                        queue.page_with(*seq, &mut pages);
                     }
                 }
             }
@@ -156,8 +156,18 @@ impl Engine {
 }
 
 impl LedgerQueue {
+    /// The page of the cold chunk that may have a message.
+    fn page_with(&self, seq: u64, pages: &mut Vec<u64>) {
+        if let Next::Cold(absent) = self.chunks.at_or_after(seq)
+            && absent.seq_min <= seq
+            && pages.last() != Some(&absent.page)
+        {
+            pages.push(absent.page);
+        }
+    }
+
     /// Pages of cold chunks that have some of their numbers in a range, and some not.
-    fn pages_in(&self, (first, last): (u64, u64), pages: &mut Vec<u64>) {
+    fn pages_cut(&self, (first, last): (u64, u64), pages: &mut Vec<u64>) {
         let from = self.chunks.slot_of(first);
         for place in self.chunks.places.range(from.min(self.chunks.places.len())..) {
             if place.base > last {

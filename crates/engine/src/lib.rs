@@ -34,6 +34,13 @@ pub mod snapshot;
 pub mod subscription;
 mod topology;
 
+/// The model once more, with small chunks.
+#[cfg(test)]
+#[path = "../tests/model/main.rs"]
+mod model;
+#[cfg(test)]
+extern crate self as courant_engine;
+
 pub use access::{Grant, Operation, Operations, Principal};
 pub use delivery::{Cause, Handle, Lease, Selector, Verdict};
 pub use effect::{Cancelled, Delivery, DeliveryRun, Effects};

@@ -234,3 +234,29 @@ fn few_living_messages_of_many_keep_little() {
     assert_eq!(there.ledger().hash(), bench.hash());
     assert_eq!(bench.living().len(), 8);
 }
+
+#[test]
+fn a_transient_message_does_not_overtake_what_is_not_in_memory() {
+    let mut bench = Bench::new(&["a"]);
+    let place = |bench: &mut Bench| {
+        let seq = bench.engine.admit(7).expect("it is allowed");
+        assert_eq!(bench.engine.place(seq, 7, &[QueueId(0)]), 1);
+        seq
+    };
+    let first = bench.publish(&[0], 1);
+    bench.publish(&[0], 2 * ENTRIES - 1);
+    let before = place(&mut bench);
+    bench.publish(&[0], 5);
+    let within = place(&mut bench);
+    let last = bench.publish(&[0], ENTRIES);
+    bench.snapshot();
+    assert_eq!(bench.engine.evict(0), 2 * ENTRIES * 8, "the chunk of the cursor and the next stay");
+    let options = SubscribeOptions { credit: 1, settling: Settling::Auto, visibility_ms: None };
+    bench.engine.subscribe(bench.session, QueueId(0), options).expect("it is allowed");
+    assert_eq!(bench.dispatch(), (first..=before).collect::<Vec<_>>());
+    assert_eq!(bench.effects.wanted, [3]);
+    bench.install(3);
+    let out = bench.dispatch();
+    assert_eq!(out, (before + 1..=last).collect::<Vec<_>>());
+    assert!(out.contains(&within));
+}

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 const WORDS: usize = CHUNK_ENTRIES / 64;
 /// A whole chunk with no more living messages than that keeps only these.
-pub(crate) const SPARSE_MAX: usize = 128;
+pub(crate) const SPARSE_MAX: usize = CHUNK_ENTRIES / 32;
 
 /// One bit for each entry.
 pub(crate) type Bits = [u64; WORDS];

@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 const VERSION: u32 = 1;
 /// A chunk that still grows gets a page if it has more living messages than that.
-const INLINE_MAX: u32 = 32;
+const INLINE_MAX: usize = CHUNK_ENTRIES / 128;
 
 const INLINE: u8 = 1;
 const ALL_ALIVE: u8 = 2;
@@ -122,7 +122,9 @@ fn put_queue(queue: &LedgerQueue, paging: &mut Paging<'_>, out: &mut Vec<u8>) {
     for place in living {
         match &place.chunk.entries {
             Entries::Sparse(_) => put_inline(place, out),
-            Entries::Growing(_) if place.chunk.alive <= INLINE_MAX => put_inline(place, out),
+            Entries::Growing(_) if place.chunk.alive as usize <= INLINE_MAX => {
+                put_inline(place, out);
+            }
             _ => put_paged(queue.id, place, paging, out),
         }
     }

@@ -1,9 +1,9 @@
 //! Subscriptions, handing over, settling, deadlines and the end of sessions, each against what
 //! the model allows.
 
-use crate::op::{Op, Pick, Say, Select};
-use crate::oracle::{Holder, Open, Subscription};
-use crate::rig::Rig;
+use super::op::{Op, Pick, Say, Select};
+use super::oracle::{Holder, Open, Subscription};
+use super::rig::Rig;
 use courant_engine::limits::{CREDIT_MAX, STEP_MESSAGES_MAX};
 use courant_engine::{
     Cause, Delivery, Handle, Lease, Refusal, Selector, SessionId, Settling, SubscribeOptions,
@@ -159,6 +159,7 @@ impl Rig {
         }
         assert_eq!(next as usize, deliveries.len());
         self.count("deliveries", deliveries.len() as u64);
+        let has_more = self.bring_at_once() || has_more;
         if !has_more {
             self.check_nobody_waits();
         }
@@ -196,7 +197,11 @@ impl Rig {
     }
 
     fn check_nobody_waits(&self) {
+        let waiting = self.shelf.waiting();
         for (id, held) in &self.oracle.subscriptions {
+            if waiting.contains(&held.queue) {
+                continue;
+            }
             let can_take = !held.is_ended
                 && held.credit > 0
                 && (held.auto || held.open < held.credit)
@@ -226,7 +231,11 @@ impl Rig {
             }
         }
         match got {
-            Ok(None) => panic!("every chunk is in memory"),
+            Ok(None) => {
+                self.shelf.note_wanted(&mut self.effects.wanted);
+                assert!(next.is_some() && self.shelf.waiting().contains(&id), "nothing comes");
+                self.count("claims that wait", 1);
+            }
             Ok(Some(delivery)) => {
                 assert!(!is_foreign, "somebody else's queue");
                 self.hand_over(session, (id, auto, deadline_ms), Holder::Claims, &delivery);

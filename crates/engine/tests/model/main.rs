@@ -12,7 +12,9 @@ mod oracle;
 mod queue;
 mod requests;
 mod rig;
+mod shelf;
 
+use courant_engine::limits::CHUNK_ENTRIES;
 use op::Op;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -65,18 +67,28 @@ fn shrink(mut ops: Vec<Op>) -> Vec<Op> {
 
 #[test]
 fn the_engine_does_what_the_naive_model_does() {
-    let seed = number_from("COURANT_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
     let ops_total = number_from("COURANT_OPS").unwrap_or(OPS_DEFAULT);
-    println!("COURANT_SEED={seed} COURANT_OPS={ops_total}");
+    agree(ops_total, CASE_OPS, op::any_op());
+}
+
+#[test]
+fn long_queues_that_are_hardly_in_memory_do_what_the_naive_model_does() {
+    // The same work, whatever the size of a chunk.
+    let ops_total = number_from("COURANT_OPS").unwrap_or(OPS_DEFAULT) * 64 / CHUNK_ENTRIES;
+    agree(ops_total, CASE_OPS / 5, op::deep_op());
+}
+
+fn agree(ops_total: usize, case_ops: usize, any_op: impl Strategy<Value = Op>) {
+    let seed = number_from("COURANT_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
+    println!("COURANT_SEED={seed}, {ops_total} operations");
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let any_op = op::any_op();
     let mut left = ops_total;
     let mut seen = BTreeMap::new();
     while left > 0 {
-        let case: Vec<Op> = (0..left.min(CASE_OPS))
+        let case: Vec<Op> = (0..left.min(case_ops))
             .map(|_| any_op.new_tree(&mut runner).expect("an operation").current())
             .collect();
         left -= case.len();

@@ -2,6 +2,7 @@
 //! when the operation runs, so that any subsequence of a run is a run: a failing one shrinks by
 //! leaving operations out.
 
+use courant_engine::limits::CHUNK_ENTRIES;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +66,13 @@ pub(crate) enum Op {
     Jump,
     Restart { keep: u8 },
     Replay { cut: u16 },
+    Snapshot,
+    EndSnapshot { is_committed: bool },
+    Evict { chunks: u8 },
+    Slow { is_slow: bool },
+    Bring { most: u8 },
+    Miss,
+    Corrupt { queue: u8, which: u16 },
 }
 
 fn topology() -> impl Strategy<Value = Op> {
@@ -157,6 +165,18 @@ fn settle() -> impl Strategy<Value = Op> {
     )
 }
 
+fn memory() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => Just(Op::Snapshot),
+        6 => prop::bool::weighted(0.8).prop_map(|is_committed| Op::EndSnapshot { is_committed }),
+        4 => prop_oneof![3 => Just(0), 1 => 0..4u8].prop_map(|chunks| Op::Evict { chunks }),
+        2 => any::<bool>().prop_map(|is_slow| Op::Slow { is_slow }),
+        4 => (1..4u8).prop_map(|most| Op::Bring { most }),
+        1 => Just(Op::Miss),
+        6 => any::<(u8, u16)>().prop_map(|(queue, which)| Op::Corrupt { queue, which }),
+    ]
+}
+
 /// All operations, by how often they come.
 pub(crate) fn any_op() -> impl Strategy<Value = Op> {
     let s = any::<u8>;
@@ -173,7 +193,59 @@ pub(crate) fn any_op() -> impl Strategy<Value = Op> {
         30 => Just(Op::WriteSettles),
         100 => s().prop_map(|most| Op::Commit { most }),
         2 => Just(Op::Jump),
-        2 => s().prop_map(|keep| Op::Restart { keep }),
+        4 => s().prop_map(|keep| Op::Restart { keep }),
+        20 => memory(),
         3 => any::<u16>().prop_map(|cut| Op::Replay { cut }),
+    ]
+}
+
+/// Operations on long queues, of which little is in memory.
+pub(crate) fn deep_op() -> impl Strategy<Value = Op> {
+    let s = any::<u8>;
+    let chunk = u16::try_from(CHUNK_ENTRIES).expect("a chunk is small");
+    let credit = prop_oneof![2 => 1..200u16, 1 => Just(5000u16)];
+    let declare =
+        |(session, name)| Op::DeclareQueue { session, name, durable: true, visibility: 2 };
+    let subscribe = |(session, queue, credit, auto)| Op::Subscribe {
+        session,
+        queue,
+        credit,
+        auto,
+        visibility: None,
+    };
+    // Mostly durable.
+    let publish = |(session, queue, size, times)| Op::Publish {
+        session,
+        to: To::Queue(queue),
+        durable: size % 8 > 0,
+        size,
+        times,
+    };
+    prop_oneof![
+        4 => (s(), 0..3u8).prop_map(declare),
+        1 => s().prop_map(|session| Op::DeleteQueue {
+            session, name: 0, if_empty: false, if_unused: false
+        }),
+        4 => Just(Op::Attach { namespace: 1 }),
+        1 => s().prop_map(|session| Op::Detach { session, mixed: false }),
+        10 => (s(), 0..3u8, s(), chunk / 2..(chunk * 6).min(6000)).prop_map(publish),
+        6 => (s(), 0..3u8, s(), 1..40u16).prop_map(publish),
+        12 => (s(), s(), credit, prop::bool::weighted(0.2)).prop_map(subscribe),
+        8 => (s(), s(), any::<bool>()).prop_map(|(session, queue, auto)| {
+            Op::Claim { session, queue, auto, visibility: None }
+        }),
+        3 => (s(), s()).prop_map(|(session, which)| {
+            Op::Unsubscribe { session, which, foreign: false }
+        }),
+        20 => Just(Op::Dispatch),
+        20 => settle(),
+        20 => (s(), any::<u16>()).prop_map(|(session, which)| {
+            Op::Settle { session, which, pick: Pick::Own, select: Select::UpTo, say: Say::Ack }
+        }),
+        10 => Just(Op::WriteSettles),
+        20 => Just(Op::Commit { most: u8::MAX }),
+        1 => Just(Op::Jump),
+        2 => s().prop_map(|keep| Op::Restart { keep }),
+        60 => memory(),
     ]
 }

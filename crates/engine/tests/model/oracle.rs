@@ -2,8 +2,9 @@
 //! lists that are searched from end to end. Nothing here is quick, and nothing is shared with the
 //! engine but names and numbers.
 
-use crate::log::Fact;
-use crate::queue::{Message, Queue, State};
+use super::log::Fact;
+pub(crate) use super::queue::State;
+use super::queue::{Message, Queue};
 use courant_engine::{
     Cause, ExchangeId, ExchangeKind, Handle, NamespaceId, QueueId, Refusal, SessionId,
     SubscriptionId,

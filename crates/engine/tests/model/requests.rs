@@ -1,10 +1,10 @@
 //! Changes of topology, and publishing, each against what the model says must come of it.
 
-use crate::log::Fact;
-use crate::op::{Op, To};
-use crate::oracle::{Exchange, Oracle};
-use crate::queue::Queue;
-use crate::rig::{Entry, Rig};
+use super::log::Fact;
+use super::op::{Op, To};
+use super::oracle::{Exchange, Oracle};
+use super::queue::Queue;
+use super::rig::{Entry, Rig};
 use courant_engine::limits::SEQ_BLOCK;
 use courant_engine::{
     Admission, ExchangeId, ExchangeKind, NamespaceId, Publish, QueueId, QueueOptions, Refusal,

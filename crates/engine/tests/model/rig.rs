@@ -2,9 +2,10 @@
 //! counts and the records of the engine are what the model expects; after a restart, the order
 //! and the attempts of everything that was kept.
 
-use crate::log::Fact;
-use crate::op::Op;
-use crate::oracle::Oracle;
+use super::log::Fact;
+use super::op::Op;
+use super::oracle::Oracle;
+use super::shelf::Shelf;
 use courant_engine::ledger::Ledger;
 use courant_engine::limits::SEQ_BLOCK;
 use courant_engine::{
@@ -33,8 +34,9 @@ pub(crate) struct Rig {
     /// The highest number given out so far, in any opening.
     pub(crate) last_number: u64,
     pub(crate) leases: HashSet<u64>,
-    pub(crate) routes: Vec<(SessionId, crate::op::To, Route)>,
+    pub(crate) routes: Vec<(SessionId, super::op::To, Route)>,
     pub(crate) seen: BTreeMap<&'static str, u64>,
+    pub(crate) shelf: Shelf,
     steps: u64,
 }
 
@@ -51,6 +53,7 @@ impl Rig {
             leases: HashSet::new(),
             routes: Vec::new(),
             seen: BTreeMap::new(),
+            shelf: Shelf::default(),
             steps: 0,
         };
         rig.open();
@@ -80,6 +83,15 @@ impl Rig {
             }
             Op::Jump => self.jump(),
             Op::Restart { keep } => self.restart(usize::from(keep)),
+            Op::Snapshot => self.begin_snapshot(),
+            Op::EndSnapshot { is_committed } => self.end_snapshot(is_committed),
+            Op::Evict { chunks } => self.evict(u64::from(chunks)),
+            Op::Slow { is_slow } => self.set_slow(is_slow),
+            Op::Bring { most } => {
+                self.bring(usize::from(most));
+            }
+            Op::Miss => self.miss(),
+            Op::Corrupt { queue, which } => self.corrupt(queue, which),
             Op::Replay { cut } => self.check_replay(usize::from(cut)),
             Op::Publish { session, to, durable, size, times } => {
                 self.publish(session, to, durable, u32::from(size), times);
@@ -94,6 +106,8 @@ impl Rig {
             | Op::CloseSessionQueue { .. } => self.consume(op),
             _ => self.change_topology(op),
         }
+        self.check_effects();
+        self.bring_at_once();
         self.check_effects();
         let total: usize = self.oracle.queues.values().map(|queue| queue.messages.len()).sum();
         if total < 300 || self.steps.is_multiple_of(32) {
@@ -177,13 +191,10 @@ impl Rig {
         let stale = self.oracle.open.iter().map(|open| open.handle);
         let mut stale: Vec<_> = stale.chain(self.oracle.stale.iter().copied()).collect();
         stale.truncate(64);
-        self.engine = Engine::default();
+        self.engine = self.shelf.reopen(&self.log);
         self.oracle = Oracle::replay(self.log.iter().map(|entry| &entry.fact));
         self.oracle.stale = stale;
         self.routes.clear();
-        for entry in &self.log {
-            self.engine.apply(&entry.fact.record(), &mut self.effects);
-        }
         self.effects.clear();
         self.applied = self.log.len();
         self.check_order();
@@ -240,7 +251,8 @@ impl Rig {
                 twice.apply(&entry.fact.record(), &mut effects);
             }
         }
-        let live = self.engine.ledger().hash();
+        let live = self.engine.ledger().hash_with(|page, out| self.shelf.load(page, out));
+        let live = live.expect("every page is there");
         assert_eq!(whole.hash(), live, "a replay gives another ledger");
         assert_eq!(pieces.hash(), live, "a replay in two pieces gives another ledger");
         assert_eq!(twice.ledger().hash(), live, "a prefix applied twice changes the ledger");
@@ -296,8 +308,9 @@ impl Rig {
         assert_eq!(self.effects.freed, expected.freed, "bodies freed");
         assert_eq!(cancelled, expected.cancelled, "subscriptions cancelled");
         assert_eq!(self.effects.noops, expected.noops, "records about nothing");
+        self.shelf.note_wanted(&mut self.effects.wanted);
         self.effects.clear();
-        *expected = crate::oracle::Expected::default();
+        *expected = super::oracle::Expected::default();
     }
 
     fn check_counts(&self) {
