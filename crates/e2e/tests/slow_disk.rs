@@ -111,7 +111,8 @@ fn transient_queues_pass_a_sync_that_is_held() {
     slow.let_go(&mut publisher);
 }
 
-/// A transient message to a durable queue, from somebody who has nothing in flight.
+/// A transient message to a durable queue, from somebody who has nothing in flight, also behind one
+/// of somebody who has and whose own order it must keep.
 #[test]
 fn transient_messages_of_others_pass_in_the_same_queue() {
     let Some(slow) = Slow::start() else { return };
@@ -120,6 +121,7 @@ fn transient_messages_of_others_pass_in_the_same_queue() {
     let mut consumer = slow.client();
     consumer.line("SUB queue:durable credit:10").unwrap();
     slow.hold(&mut publisher, "durable");
+    publisher.send(b"PUB queue:durable durable:no req:behind 6\nbehind\n").unwrap();
     for round in 0..ROUNDS {
         let body = format!("{round}");
         other.publish("queue:durable durable:no", body.as_bytes()).unwrap();
@@ -129,6 +131,7 @@ fn transient_messages_of_others_pass_in_the_same_queue() {
     }
     slow.let_go(&mut publisher);
     assert_eq!(consumer.message().unwrap().body, b"held");
+    assert_eq!(consumer.message().unwrap().body, b"behind");
 }
 
 #[test]
@@ -157,8 +160,10 @@ fn pings_and_new_connections_are_answered_while_a_sync_is_held() {
     publisher.line("DECLARE queue:durable").unwrap();
     slow.hold(&mut publisher, "durable");
     for _ in 0..ROUNDS {
-        idle.send(b"PING\n").unwrap();
-        assert!(matches!(idle.reply(), Ok(Incoming::Pong)));
+        for client in [&mut idle, &mut publisher] {
+            client.send(b"PING\n").unwrap();
+            assert!(matches!(client.reply(), Ok(Incoming::Pong)));
+        }
     }
     for _ in 0..10 {
         let mut new = slow.client();
