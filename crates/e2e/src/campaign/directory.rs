@@ -193,7 +193,7 @@ impl Directory {
 
     /// Starts a broker and kills it at once, before, while or shortly after it recovers.
     fn kill_opening(&self, random: &mut Random) -> Result<()> {
-        let server = Server::spawn(&self.data)?;
+        let server = self.launch()?.segments(SEGMENTS_BYTES[1]).spawn()?;
         std::thread::sleep(Duration::from_micros(random.between(0, 30_000)));
         server.kill().context("killed while opening")?;
         let mut oracle = self.oracle();
@@ -253,7 +253,7 @@ impl Directory {
     }
 
     fn drain(&self) -> Result<()> {
-        let launch = self.launch()?;
+        let launch = self.launch()?.segments(SEGMENTS_BYTES[3]);
         for what in ["the drain", "the second drain"] {
             let server = self.start(&launch)?;
             drain::run(server.address()?, &self.topology, &self.oracle).context(what)?;
