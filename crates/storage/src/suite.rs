@@ -1,13 +1,16 @@
 //! The tests that every store must pass. Cases return an error instead of panicking, so that it can
 //! be asserted that a seeded defect makes them fail.
 //!
-//! A new implementation adds a [`Harness`] and no tests. [`crash`] and [`rot`] are for a
+//! A new implementation adds a [`Harness`] and no tests. [`crash`], [`power`] and [`rot`] are for a
 //! [`Wal`](crate::Wal) on a simulated disk.
 
 mod cases;
 pub mod crash;
+mod history;
+pub mod power;
 pub mod rot;
 mod watch;
+mod work;
 
 use std::sync::Arc;
 
