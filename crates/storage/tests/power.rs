@@ -7,7 +7,7 @@ use courant_storage::sim::Fault;
 use courant_storage::suite::{crash, power};
 
 /// States of one check.
-const STATES: u64 = 20_000;
+const STATES: u64 = 60_000;
 /// Operations of the life in which each of them fails once.
 const OPERATIONS: u64 = 2_000;
 

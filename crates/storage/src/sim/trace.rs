@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use crate::sim::SimDisk;
 use crate::sim::contents::Kept;
 use crate::sim::vault::{Op, Vault};
+use crate::sim::{Dice, SimDisk};
 
 /// What was done to a folder, in order.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ impl Trace {
             let singles = vault.without_one();
             if !singles.is_empty() {
                 ways.push(Kept::None);
-                ways.extend(singles);
+                ways.extend(sample(singles, seed ^ cut as u64));
                 let stale = vault.stale();
                 ways.extend((0..subsets).map(|subset| {
                     let seed = seed ^ ((cut as u64) << 20) ^ subset;
@@ -85,6 +85,17 @@ impl Trace {
         }
         Ok(shown.len() as u64)
     }
+}
+
+/// The last few ways, in which the newest changes are missing, and a few of the others.
+fn sample(mut ways: Vec<Kept>, seed: u64) -> Vec<Kept> {
+    const LAST: usize = 4;
+    const OTHERS: usize = 4;
+    let mut dice = Dice::new(seed);
+    while ways.len() > LAST + OTHERS {
+        ways.remove(dice.below((ways.len() - LAST) as u64) as usize);
+    }
+    ways
 }
 
 impl std::fmt::Display for Kept {

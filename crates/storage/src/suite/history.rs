@@ -91,9 +91,28 @@ impl Expected {
             .filter(|&(lane, seq, _)| !self.given_up.contains(&(lane, seq)))
     }
 
-    /// Compares a log that was just opened, and gives the number of frames that it has, those
-    /// below the origins counted.
-    pub(super) fn judge(&self, wal: &Wal) -> Result<usize, String> {
+    /// Compares a log that was just opened with all that is expected of it.
+    pub(super) fn judge(&self, wal: &Wal) -> Result<(), String> {
+        let reach = self.reach(wal)?;
+        let origins = self.origins(wal)?;
+        for &((lane, seq, len), _) in self.appended.iter().take(reach) {
+            let is_above = seq >= origins.get(&lane).copied().unwrap_or(0);
+            let is_needed = is_above || !self.given_up.contains(&(lane, seq));
+            let read = wal.read(LaneId(lane), Seq(seq), &mut Vec::new());
+            if is_needed || !matches!(read, Err(ReadError::NotFound)) {
+                cases::reads(wal, lane, seq, len)?;
+            }
+        }
+        for ((lane, seq, _), _) in self.appended.iter().skip(reach) {
+            let read = wal.read(LaneId(*lane), Seq(*seq), &mut Vec::new());
+            ensure!(read.is_err(), "{lane}/{seq} is lost and can be read");
+        }
+        Ok(())
+    }
+
+    /// Compares what a scan shows, and gives the number of frames that the log has, those below
+    /// the origins counted.
+    pub(super) fn reach(&self, wal: &Wal) -> Result<usize, String> {
         let origins = self.origins(wal)?;
         let above = |&(lane, seq, _): &Shown| seq >= origins.get(&lane).copied().unwrap_or(0);
         let found = cases::scanned(wal)?;
@@ -110,14 +129,6 @@ impl Expected {
         if let (Some((_, (_, last))), Some((_, (frame, append)))) = (last, lost) {
             ensure!(last != append, "half of append {append} is found, without {frame:?}");
         }
-        for &(lane, seq, len) in &found {
-            cases::reads(wal, lane, seq, len)?;
-        }
-        self.below(wal, &above, reach)?;
-        for ((lane, seq, _), _) in self.appended.iter().skip(reach) {
-            let read = wal.read(LaneId(*lane), Seq(*seq), &mut Vec::new());
-            ensure!(read.is_err(), "{lane}/{seq} is lost and can be read");
-        }
         Ok(reach)
     }
 
@@ -132,19 +143,6 @@ impl Expected {
         let asked = found.keys().all(|lane| self.asked.contains_key(lane));
         ensure!(asked, "an origin that nobody asked for: {found:?}");
         Ok(found)
-    }
-
-    /// Below the origins: what is needed is there, what is not is as it was or gone.
-    fn below(&self, wal: &Wal, above: &dyn Fn(&Shown) -> bool, reach: usize) -> Result<(), String> {
-        for &(frame, _) in self.appended.iter().take(reach).filter(|(frame, _)| !above(frame)) {
-            let (lane, seq, len) = frame;
-            let is_needed = !self.given_up.contains(&(lane, seq));
-            let read = wal.read(LaneId(lane), Seq(seq), &mut Vec::new());
-            if is_needed || !matches!(read, Err(ReadError::NotFound)) {
-                cases::reads(wal, lane, seq, len)?;
-            }
-        }
-        Ok(())
     }
 }
 

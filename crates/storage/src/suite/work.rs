@@ -143,11 +143,16 @@ impl Work {
     fn open(&mut self) -> Result<(), End> {
         let options = options(&mut self.dice, self.defect);
         let Ok((wal, _)) = Wal::open(self.disk.mount(), options) else { return Err(End::Failed) };
-        let (expected, fails_later) = (self.history.expected(), self.disk.fails_later());
-        let len = match expected.judge(&wal) {
-            // A read failed, once.
-            Err(_) if fails_later && !self.disk.fails_later() => expected.judge(&wal)?,
-            judged => judged?,
+        let expected = self.history.expected();
+        let len = match (expected.reach(&wal), self.fault) {
+            (Err(_), Some((_, Fault::FailedRead))) if !self.disk.fails_later() => {
+                expected.reach(&wal)?
+            }
+            // Whatever writes beside the log has met it.
+            (Err(_), Some((_, Fault::PowerLoss))) if !self.disk.fails_later() => {
+                return Err(End::Failed);
+            }
+            (reach, _) => reach?,
         };
         self.history.push(Event::Opened(len));
         self.counts.openings += 1;
