@@ -65,7 +65,7 @@ fn losses(seed: u64, defect: Option<Defect>) -> Result<Counts, String> {
     trace.states(seed, SUBSETS, &mut |state| {
         let Some(expected) = notes.get(state.note as usize) else { return Ok(()) };
         let (cut, kept) = (state.cut, state.kept.clone());
-        let recovered = recover(state, expected, defect, &mut dice, &mut counts);
+        let recovered = recover(&state, expected, defect, &mut dice, &mut counts);
         recovered.map_err(|what| format!("cut at {cut} of {}, {kept}: {what}", trace.len()))
     })?;
     Ok(counts)
@@ -73,7 +73,7 @@ fn losses(seed: u64, defect: Option<Defect>) -> Result<Counts, String> {
 
 /// Opens one state and compares.
 fn recover(
-    state: State,
+    state: &State,
     expected: &Expected,
     defect: Option<Defect>,
     dice: &mut Dice,

@@ -14,8 +14,7 @@ use crate::wal::{Defect, Wal, WalOptions};
 /// Two lanes of messages and one of state.
 const LANES: [u16; 3] = [0, 1, 0x8000];
 
-// Until they are built.
-const ORIGINS_BUILT: bool = true;
+// Until it is built.
 const FULL_BUILT: bool = false;
 
 /// A log at work.
@@ -114,7 +113,6 @@ impl Work {
             }
             match self.dice.below(100) {
                 0..62 => self.append()?,
-                62..87 if !ORIGINS_BUILT => {}
                 62..70 => self.give_up(),
                 70..77 => self.raise_origins()?,
                 77..87 => self.reclaim()?,
@@ -181,7 +179,7 @@ impl Work {
         if urgency == Urgency::Now || self.dice.chance(50) {
             self.wait(urgency, ticket)?;
         }
-        self.watched(watch)
+        Ok(watch.breach()?)
     }
 
     fn wait(&self, urgency: Urgency, ticket: Ticket) -> Result<(), End> {
@@ -195,10 +193,6 @@ impl Work {
             Err(_) if watch.poison().is_some() => Err(End::Failed),
             waited => Ok(waited?),
         }
-    }
-
-    fn watched(&self, watch: &Watch) -> Result<(), End> {
-        Ok(watch.breach()?)
     }
 
     fn frame(&mut self) -> Shown {
@@ -300,5 +294,9 @@ fn ensure_told(watch: &Watch, all: &Expected) -> Result<(), String> {
 /// The last seq of a lane that was told as committed.
 fn last_confirmed(expected: &Expected, lane: u16) -> u64 {
     let confirmed = expected.appended.iter().take(expected.confirmed);
-    confirmed.filter(|((of, ..), _)| *of == lane).map(|&((_, seq, _), _)| seq).last().unwrap_or(0)
+    confirmed
+        .filter(|((of, ..), _)| *of == lane)
+        .map(|&((_, seq, _), _)| seq)
+        .next_back()
+        .unwrap_or(0)
 }
