@@ -1,10 +1,12 @@
-//! What a broker does, whatever its log is: every case runs over a log in memory and one on disk.
+//! What a broker does, whatever its log is: every case runs over a log in memory and one on disk,
+//! each with and without snapshots and space given back all the time.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests panic and tell their seed")]
 
 mod client;
 
 use client::{Client, Event, Lines, texts, until};
+use courant::testing::keep_up;
 use courant::{
     Broker, Cause, Destination, Level, Options, Refusal, Settling, SubscribeOptions, Subscribed,
     Topology, Verdict,
@@ -13,6 +15,8 @@ use courant_storage::sim::{Dice, SimDisk};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 type Case = for<'a> fn(&'a Broker) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
@@ -35,17 +39,49 @@ async fn send_all(client: &mut Client, to: Destination<'_>, payloads: &[String])
     }
 }
 
+/// Keeps making snapshots and giving space back.
+struct Upkeep {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Upkeep {
+    fn of(broker: &Broker) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (broker, stop) = (broker.clone(), Arc::clone(&is_over));
+        let thread = std::thread::spawn(move || {
+            while !stop.load(Ordering::SeqCst) {
+                keep_up(&broker);
+            }
+        });
+        Self { is_over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Upkeep {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(ended.is_none_or(|ended| ended.is_ok()), "upkeep panicked");
+    }
+}
+
 /// Runs cases over each kind of log.
-async fn over_both(cases: &[Case]) {
+async fn over_all(cases: &[Case]) {
+    let usual = Options { segment_bytes: 64 << 10, ..Options::default() };
+    let small = Options { chunk_bytes_max: 0, cache_bytes_max: 1, ..usual.clone() };
     for case in cases {
-        let memory = Broker::in_memory(Options::default()).unwrap();
-        case(&memory).await;
-        memory.close().await.unwrap();
-        let disk = SimDisk::new().mount();
-        let options = Options { segment_bytes: 64 << 10, ..Options::default() };
-        let wal = tokio::task::block_in_place(|| Broker::open_disk(disk, options)).unwrap();
-        case(&wal).await;
-        wal.close().await.unwrap();
+        for (options, has_upkeep) in [(&usual, false), (&small, true)] {
+            let memory = || Broker::in_memory(options.clone());
+            let wal = || Broker::open_disk(SimDisk::new().mount(), options.clone());
+            for open in [&memory as &dyn Fn() -> _, &wal] {
+                let broker = tokio::task::block_in_place(open).unwrap();
+                let upkeep = has_upkeep.then(|| Upkeep::of(&broker));
+                case(&broker).await;
+                tokio::task::block_in_place(|| drop(upkeep));
+                broker.close().await.unwrap();
+            }
+        }
     }
 }
 
@@ -55,7 +91,7 @@ macro_rules! cases {
             $(#[$doc])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                over_both(&[|$broker| Box::pin(async move $body)]).await;
+                over_all(&[|$broker| Box::pin(async move $body)]).await;
             }
         )*
     };
