@@ -5,8 +5,7 @@
 
 mod client;
 
-use client::{Client, Event, Lines, texts, until};
-use courant::testing::keep_up;
+use client::{Client, Event, Lines, Upkeep, texts, until};
 use courant::{
     Broker, Cause, Destination, Level, Options, Refusal, Settling, SubscribeOptions, Subscribed,
     Topology, Verdict,
@@ -15,8 +14,6 @@ use courant_storage::sim::{Dice, SimDisk};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 type Case = for<'a> fn(&'a Broker) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
@@ -36,33 +33,6 @@ async fn send_all(client: &mut Client, to: Destination<'_>, payloads: &[String])
     let outcomes = client.publish(to, &durable(payloads)).await;
     if let Some(ticket) = outcomes.iter().rev().find_map(|outcome| outcome.unwrap().after) {
         client.committed(ticket).await.unwrap();
-    }
-}
-
-/// Keeps making snapshots and giving space back.
-struct Upkeep {
-    is_over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Upkeep {
-    fn of(broker: &Broker) -> Self {
-        let is_over = Arc::new(AtomicBool::new(false));
-        let (broker, stop) = (broker.clone(), Arc::clone(&is_over));
-        let thread = std::thread::spawn(move || {
-            while !stop.load(Ordering::SeqCst) {
-                keep_up(&broker);
-            }
-        });
-        Self { is_over, thread: Some(thread) }
-    }
-}
-
-impl Drop for Upkeep {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::SeqCst);
-        let ended = self.thread.take().map(JoinHandle::join);
-        assert!(ended.is_none_or(|ended| ended.is_ok()), "upkeep panicked");
     }
 }
 

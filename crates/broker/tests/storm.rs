@@ -6,7 +6,7 @@
 
 mod client;
 
-use client::{Client, Event, PATIENCE, until};
+use client::{Client, Event, PATIENCE, Upkeep, until};
 use courant::testing::Testing;
 use courant::{Broker, Destination, Level, Options, Subscribed, Verdict};
 use courant_storage::sim::{Dice, SimDisk};
@@ -136,7 +136,8 @@ async fn every_message_is_handled_once_over_a_log_in_memory() {
     storm(Broker::in_memory(Options::default()).unwrap(), seed()).await;
 }
 
-/// With a small cache and little room, so that bodies are read back and publishers wait.
+/// With a small cache and little room, so that bodies are read back and publishers wait, and with
+/// snapshots all the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_message_is_handled_once_over_a_log_on_disk() {
     let testing = Testing { fill_ahead_bytes: Some(0), ..Testing::default() };
@@ -149,5 +150,8 @@ async fn every_message_is_handled_once_over_a_log_on_disk() {
         testing,
     };
     let open = || Broker::open_disk(SimDisk::new().mount(), options);
-    storm(tokio::task::block_in_place(open).unwrap(), seed()).await;
+    let broker = tokio::task::block_in_place(open).unwrap();
+    let upkeep = Upkeep::of(&broker);
+    storm(broker, seed()).await;
+    tokio::task::block_in_place(|| drop(upkeep));
 }

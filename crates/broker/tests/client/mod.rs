@@ -11,7 +11,9 @@ use courant::{
 };
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -306,6 +308,33 @@ impl Client {
     pub async fn declare_transient(&mut self, queue: &str) {
         let options = courant::QueueOptions { durable: false, ..Default::default() };
         self.session.declare_queue(queue, options).await.unwrap();
+    }
+}
+
+/// Keeps making snapshots and giving space back.
+pub struct Upkeep {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Upkeep {
+    pub fn of(broker: &Broker) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (broker, stop) = (broker.clone(), Arc::clone(&is_over));
+        let thread = std::thread::spawn(move || {
+            while !stop.load(Ordering::SeqCst) {
+                courant::testing::keep_up(&broker);
+            }
+        });
+        Self { is_over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Upkeep {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(ended.is_none_or(|ended| ended.is_ok()), "upkeep panicked");
     }
 }
 
