@@ -292,9 +292,7 @@ impl<'a> Walk<'a> {
                 return passed;
             }
             self.recovered.frames += index.counts.frames;
-            for (lane, _, last) in index.spans() {
-                self.recovered.note(lane, last, index.counts.last_term);
-            }
+            self.recovered.last_term = self.recovered.last_term.max(index.counts.last_term);
             segment.seal(end);
             self.directory.add_index(segment, index);
             self.recovered.passed_segments += 1;
