@@ -23,6 +23,7 @@ pub mod limits;
 mod living;
 pub mod memory;
 mod pipeline;
+mod room;
 #[cfg(any(test, feature = "testing"))]
 #[expect(clippy::cast_possible_truncation, reason = "test machinery: small numbers from dice")]
 pub mod sim;

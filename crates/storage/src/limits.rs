@@ -48,6 +48,34 @@ pub const SEGMENT_BYTES_MIN: u64 = 4 * SECTOR_BYTES as u64;
 /// Default of [`WalOptions::fill_ahead_bytes`](crate::WalOptions::fill_ahead_bytes).
 pub const FILL_AHEAD_BYTES: u64 = 16 << 20;
 
+/// Default of [`WalOptions::reserve_bytes`](crate::WalOptions::reserve_bytes).
+pub const RESERVE_BYTES: u64 = 32 << 20;
+
+/// Smallest reserve of a small volume, if the option allows it.
+pub const RESERVE_BYTES_MIN: u64 = 4 << 20;
+
+/// A segment takes at most this part of a volume, and the reserve at most twice as much.
+pub const SEGMENTS_PER_VOLUME: u64 = 16;
+
+/// On a small volume segments are not made smaller than this.
+pub const SEGMENT_BYTES_ON_SMALL_VOLUME: u64 = 1 << 20;
+
+/// Largest append that is [`Purpose::Upkeep`](crate::Purpose::Upkeep): room for so much is made
+/// sure of before it is asked for.
+pub const UPKEEP_BYTES_MAX: u64 = (1 << 20) + (64 << 10);
+
+/// Kept in the segment in use for what a restart writes, and for the seals of many of them.
+pub const RESTART_BYTES: u64 = 64 << 10;
+
+/// So many bytes may be appended after an opening though nothing else may.
+pub const OPENING_BYTES: u64 = 4 << 10;
+
+/// What two batches, and the seals around them, take beside their frames.
+pub(crate) const FRAME_ROOM_BYTES_MAX: u64 = 4 << 10;
+
+/// A full disk is looked at again after this many milliseconds.
+pub const FULL_DISK_PAUSE_MS: u64 = 250;
+
 /// One index entry is kept for each stretch of this many bytes of a segment.
 pub const INDEX_STRETCH_BYTES: u32 = 4096;
 
@@ -68,4 +96,6 @@ const _: () = {
     assert!(HEAD_BYTES_MAX + BODY_BYTES_MAX + IN_FLIGHT_BYTES_MAX < BATCH_BYTES_MAX);
     assert!(BATCH_BYTES_MAX < u32::MAX as usize);
     assert!(CALLER_KIND_MIN < CALLER_KIND_MAX);
+    assert!(OPENING_BYTES + FRAME_ROOM_BYTES_MAX < RESTART_BYTES);
+    assert!(UPKEEP_BYTES_MAX <= RESERVE_BYTES / 4);
 };

@@ -14,6 +14,7 @@ use crate::frame::{Frame, LaneId, Offset, Seq};
 use crate::limits::{IN_FLIGHT_BYTES_MAX, WRITE_DELAY_MS};
 use crate::living::LiveSeqs;
 use crate::pipeline::{Pipeline, PipelineOptions, Sink};
+use crate::room::Room;
 use crate::store::{Listener, Living, Purpose, Reclaimed, Store, Ticket, Urgency, Usage};
 use crate::tail::Tail;
 
@@ -83,13 +84,14 @@ impl Memory {
     }
 
     fn over(content: Arc<Content>, options: MemoryOptions) -> Memory {
-        let pipeline = Pipeline::new(PipelineOptions {
+        let waits = PipelineOptions {
             in_flight_bytes_max: options.in_flight_bytes_max,
             cache_bytes_max: 0,
             write_delay: Duration::from_millis(WRITE_DELAY_MS),
             sync_delay: Duration::ZERO,
             seal_delay: Duration::from_hours(1),
-        });
+        };
+        let pipeline = Pipeline::new(waits, Arc::new(Room::endless()));
         Memory { content, pipeline, options }
     }
 }
@@ -254,7 +256,7 @@ impl Store for Memory {
     }
 
     fn usage(&self) -> Usage {
-        Usage::default()
+        Usage { appended_bytes: self.pipeline.committed_bytes(), ..Usage::default() }
     }
 
     fn start(&self, listener: Arc<dyn Listener>) -> Result<(), StartError> {

@@ -9,7 +9,8 @@
 //! 4. After the sync: into the tail, `committed` rises, the listener is told.
 //!
 //! Invariants: batches reach the sink in append order; `committed` only rises, and only after the
-//! sink synced; after a poison nothing is committed and every append is refused.
+//! sink synced; after a poison nothing is committed and every append is refused; what is admitted
+//! has room on the disk ([`Room`]).
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 use crate::batch::{Batch, OpenBatch};
 use crate::error::{AppendError, CloseError, Poison, StartError};
 use crate::frame::{LaneId, Offset, Seq};
+use crate::limits::OPENING_BYTES;
+use crate::room::{Lack, Room};
 use crate::store::{Listener, Purpose, Ticket, Urgency};
 use crate::tail::Tail;
 
@@ -57,6 +60,15 @@ enum Phase {
     Poisoned(Poison),
 }
 
+/// Appends were refused, and nobody was told yet that there is room.
+#[derive(Default)]
+struct Refused {
+    /// As full: until something is committed.
+    for_now: bool,
+    /// Until there is room on the disk.
+    of_disk: bool,
+}
+
 struct Intake {
     open: OpenBatch,
     phase: Phase,
@@ -64,18 +76,25 @@ struct Intake {
     appended: u64,
     /// Somebody waits for the commit of all that was appended.
     urgent: bool,
-    /// An append was refused as full, and nobody was told yet that there is room.
-    refused: bool,
+    refused: Refused,
+    /// Frames that the log thread took and is writing.
+    writing_bytes: usize,
+    appended_bytes: u64,
     /// The log thread waits for `wake`.
     asleep: bool,
 }
 
+/// Wakes the log thread, to tell that a full disk has room.
+pub(crate) type Waker = Box<dyn Fn() + Send + Sync>;
+
 struct Shared {
     options: PipelineOptions,
+    room: Arc<Room>,
     intake: Mutex<Intake>,
     wake: Condvar,
     committed: AtomicU64,
     in_flight_bytes: AtomicUsize,
+    committed_bytes: AtomicU64,
     tail: RwLock<Tail>,
 }
 
@@ -86,21 +105,25 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(crate) fn new(options: PipelineOptions) -> Pipeline {
+    pub(crate) fn new(options: PipelineOptions, room: Arc<Room>) -> Pipeline {
         let intake = Intake {
             open: OpenBatch::new(),
             phase: Phase::Opened,
             appended: 0,
             urgent: false,
-            refused: false,
+            refused: Refused::default(),
+            writing_bytes: 0,
+            appended_bytes: 0,
             asleep: false,
         };
         let shared = Shared {
             options,
+            room,
             intake: Mutex::new(intake),
             wake: Condvar::new(),
             committed: AtomicU64::new(0),
             in_flight_bytes: AtomicUsize::new(0),
+            committed_bytes: AtomicU64::new(0),
             tail: RwLock::new(Tail::new(options.cache_bytes_max)),
         };
         Pipeline { shared: Arc::new(shared), thread: Mutex::new(None) }
@@ -131,7 +154,7 @@ impl Pipeline {
     pub(crate) fn append(
         &self,
         urgency: Urgency,
-        _purpose: Purpose,
+        purpose: Purpose,
         fill: &mut dyn FnMut(&mut OpenBatch),
     ) -> Result<Ticket, AppendError> {
         let shared = &*self.shared;
@@ -146,8 +169,20 @@ impl Pipeline {
         let in_flight_bytes = shared.in_flight_bytes.load(Ordering::Acquire);
         let limit_bytes = shared.options.in_flight_bytes_max;
         if in_flight_bytes >= limit_bytes {
-            intake.refused = true;
+            intake.refused.for_now = true;
             return Err(AppendError::Full { in_flight_bytes, limit_bytes });
+        }
+        let is_opening = intake.appended_bytes < OPENING_BYTES;
+        match shared.room.check(purpose, intake.waiting_bytes(), is_opening) {
+            Ok(()) => {}
+            Err(Lack::ForNow) => {
+                intake.refused.for_now = true;
+                return Err(AppendError::Full { in_flight_bytes, limit_bytes });
+            }
+            Err(Lack::OfDisk) => {
+                intake.refused.of_disk = true;
+                return Err(AppendError::DiskFull);
+            }
         }
         let was_empty = intake.open.is_empty();
         let (frames, bytes) = (intake.open.len(), intake.open.len_bytes());
@@ -155,6 +190,7 @@ impl Pipeline {
         intake.appended += (intake.open.len() - frames) as u64;
         let added = intake.open.len_bytes() - bytes;
         shared.in_flight_bytes.fetch_add(added, Ordering::AcqRel);
+        intake.appended_bytes += added as u64;
         let ticket = Ticket(intake.appended);
         let now_urgent = urgency == Urgency::Now && !intake.urgent;
         intake.urgent |= now_urgent;
@@ -173,6 +209,22 @@ impl Pipeline {
 
     pub(crate) fn in_flight_bytes(&self) -> usize {
         self.shared.in_flight_bytes.load(Ordering::Acquire)
+    }
+
+    /// Bytes of frames committed since the start.
+    pub(crate) fn committed_bytes(&self) -> u64 {
+        self.shared.committed_bytes.load(Ordering::Acquire)
+    }
+
+    /// For whoever finds room on a full disk.
+    pub(crate) fn waker(&self) -> Waker {
+        let shared = Arc::downgrade(&self.shared);
+        Box::new(move || {
+            let Some(shared) = shared.upgrade() else { return };
+            // Under the lock: who was refused before has said so.
+            shared.intake().asleep = false;
+            shared.wake.notify_one();
+        })
     }
 
     pub(crate) fn cached(&self, lane: LaneId, seq: Seq) -> Option<(Arc<Batch>, Offset)> {
@@ -210,6 +262,23 @@ impl Drop for Pipeline {
     }
 }
 
+impl Intake {
+    /// Frames that are not in the file yet.
+    fn waiting_bytes(&self) -> usize {
+        self.writing_bytes + self.open.len_bytes()
+    }
+
+    /// Whether somebody who was refused is to be told of room. After a refusal as full that is with
+    /// a commit, unless there is nothing left to commit.
+    fn takes_room(&mut self, room: &Room, is_idle: bool) -> bool {
+        let of_disk = self.refused.of_disk && !room.is_full();
+        let for_now = self.refused.for_now && is_idle && self.open.is_empty();
+        self.refused.of_disk &= !of_disk;
+        self.refused.for_now &= !for_now;
+        of_disk || for_now
+    }
+}
+
 impl Shared {
     /// The intake, also after a panic: whoever only looks at the phase may have it.
     fn intake(&self) -> MutexGuard<'_, Intake> {
@@ -230,6 +299,8 @@ enum Step {
         sync: bool,
     },
     Sync,
+    /// Tell that there is room.
+    Room,
     Seal,
     Close,
     Fail(Poison),
@@ -276,6 +347,10 @@ impl<S: Sink> LogThread<S> {
             let outcome = match self.next_step() {
                 Step::Write { batch, ticket, sync } => self.write(batch, ticket, sync),
                 Step::Sync => self.sync(),
+                Step::Room => {
+                    self.listener.room();
+                    Ok(())
+                }
                 Step::Seal => {
                     self.unsealed_since = None;
                     self.sink.seal(false)
@@ -330,14 +405,19 @@ impl<S: Sink> LogThread<S> {
         let past = |since: Option<Instant>, delay: Duration| {
             since.is_some_and(|since| now.duration_since(since) >= delay)
         };
+        intake.writing_bytes = 0;
+        if intake.takes_room(&self.shared.room, self.unsynced.is_empty()) {
+            return Some(Step::Room);
+        }
         let closing = intake.phase == Phase::Closing;
-        let waited_for = intake.urgent || intake.refused || closing;
+        let waited_for = intake.urgent || intake.refused.for_now || closing;
         if !intake.open.is_empty() {
             if !waited_for && !past(self.soon_since, self.shared.options.write_delay) {
                 return None;
             }
             let empty = self.spares.pop().unwrap_or_default();
             let batch = std::mem::replace(&mut intake.open, empty);
+            intake.writing_bytes = batch.len_bytes();
             intake.urgent = false;
             self.soon_since = None;
             let ticket = Ticket(intake.appended);
@@ -384,6 +464,7 @@ impl<S: Sink> LogThread<S> {
         self.shared.committed.store(up_to.0, Ordering::Release);
         self.listener.committed(&self.unsynced, up_to);
         let bytes = self.unsynced.iter().map(|batch| batch.frames_len_bytes()).sum();
+        self.shared.committed_bytes.fetch_add(bytes as u64, Ordering::AcqRel);
         self.unsynced.clear();
         self.unsealed_since = Some(Instant::now());
         self.give_room(bytes);
@@ -408,7 +489,7 @@ impl<S: Sink> LogThread<S> {
     fn give_room(&self, bytes: usize) {
         let before = self.shared.in_flight_bytes.fetch_sub(bytes, Ordering::AcqRel);
         let low = self.shared.options.in_flight_bytes_max / 2;
-        if before - bytes <= low && std::mem::take(&mut self.shared.intake().refused) {
+        if before - bytes <= low && std::mem::take(&mut self.shared.intake().refused.for_now) {
             self.listener.room();
         }
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 #[derive(Debug, Default)]
 pub struct Gate {
     is_shut: Mutex<bool>,
+    is_reader_shut: Mutex<bool>,
     changed: Condvar,
 }
 
@@ -24,11 +25,21 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    fn pass(&self) {
-        let mut is_shut = self.is_shut.lock().unwrap_or_else(PoisonError::into_inner);
-        while *is_shut {
-            is_shut = self.changed.wait(is_shut).unwrap_or_else(PoisonError::into_inner);
-        }
+    /// Bodies are not read back from now on.
+    pub fn shut_reader(&self) {
+        *self.is_reader_shut.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// They are again.
+    pub fn open_reader(&self) {
+        *self.is_reader_shut.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self, is_shut: &Mutex<bool>) {
+        let is_shut = is_shut.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_while(is_shut, |is_shut| *is_shut);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -85,6 +96,9 @@ impl Disk for GatedDisk {
 
 impl File for GatedFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        if std::thread::current().name() == Some("courant-reader") {
+            self.gate.pass(&self.gate.is_reader_shut);
+        }
         self.file.read_at(into, offset)
     }
 
@@ -93,12 +107,12 @@ impl File for GatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.gate.pass();
+        self.gate.pass(&self.gate.is_shut);
         self.file.sync_data()
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.gate.pass();
+        self.gate.pass(&self.gate.is_shut);
         self.file.sync_all()
     }
 

@@ -20,6 +20,8 @@ use crate::wal::manifest::{FORMAT_VERSION, Manifest, ManifestFault, NAMES, NEW_N
 
 /// Room grows in steps of this many bytes.
 const STEP_BYTES: usize = 16 << 10;
+/// What both may have to grow by.
+pub(crate) const ROOM_BYTES: u64 = 2 * STEP_BYTES as u64;
 /// A larger file is not a manifest: two million segments.
 const FILE_BYTES_MAX: u64 = 128 << 20;
 

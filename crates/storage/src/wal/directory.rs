@@ -8,25 +8,36 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::batch::Batch;
-use crate::disk::{Disk, is_full, write_full};
+use crate::disk::{Disk, File, Space, is_full, write_full};
 use crate::error::{KeepError, Poison, ReadError};
 use crate::frame::{LaneId, Seq};
+use crate::limits::{
+    RESERVE_BYTES_MIN, SECTOR_BYTES, SEGMENT_BYTES_ON_SMALL_VOLUME, SEGMENTS_PER_VOLUME,
+};
+use crate::room::Room;
 use crate::wal::WalOptions;
-use crate::wal::copies::Copies;
+use crate::wal::copies::{self, Copies};
 use crate::wal::defect::Defect;
 use crate::wal::handles::Handles;
 use crate::wal::index::{Counts, SegmentIndex};
 use crate::wal::manifest::{Entry, Manifest};
 use crate::wal::reader;
 use crate::wal::reclaim::Part;
+use crate::wal::reserve::{Need, Reserve};
 use crate::wal::rewrite::Rewritten;
 use crate::wal::segment::{self, Segment, SegmentHeader};
 use crate::wal::summary;
 
+/// Of a segment that was not rewritten.
+const GENERATION: u64 = 1;
+
 /// All segments of a folder.
 pub(crate) struct Directory {
     pub(crate) disk: Arc<dyn Disk>,
+    /// With sizes that fit the volume.
     pub(crate) options: WalOptions,
+    pub(crate) room: Arc<Room>,
+    pub(crate) reserve: Reserve,
     listed: Mutex<Listed>,
     known: RwLock<Known>,
     handles: Handles,
@@ -35,6 +46,9 @@ pub(crate) struct Directory {
 struct Listed {
     manifest: Manifest,
     copies: Copies,
+    /// A segment that is whole, and found no room in the list: to be listed as it is, because
+    /// nobody knows how far that got.
+    unlisted: Option<Arc<Segment>>,
     /// Changing the list failed: it is not tried again.
     failed: Option<Poison>,
 }
@@ -67,8 +81,23 @@ impl Directory {
         copies: Copies,
     ) -> Directory {
         let known = Known { origins: manifest.origins.clone(), ..Known::default() };
-        let listed = Mutex::new(Listed { manifest, copies, failed: None });
-        Directory { disk, options, listed, known: RwLock::new(known), handles: Handles::default() }
+        let listed = Mutex::new(Listed { manifest, copies, unlisted: None, failed: None });
+        // A volume that can't be asked shows the same trouble at the first write.
+        let volume = disk.space().ok().flatten();
+        let options = volume.map_or(options.clone(), |volume| options.on(volume));
+        let room = Arc::new(match volume {
+            None => Room::endless(),
+            Some(_) => Room::on(Arc::clone(&disk), options.segment_bytes, options.reserve_bytes),
+        });
+        let held = if volume.is_some() { options.reserve_bytes } else { 0 };
+        let reserve = Reserve::new(Arc::clone(&disk), Arc::clone(&room), held);
+        let (known, handles) = (RwLock::new(known), Handles::default());
+        Directory { disk, options, room, reserve, listed, known, handles }
+    }
+
+    /// Whether the volume has an end that is known.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.room.is_bounded()
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
@@ -127,8 +156,31 @@ impl Directory {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The segment after the one with `id`; makes it if nobody did.
+    /// The segment after the one with `id`; makes it if nobody did. A full disk is no reason not to
+    /// try again.
     pub(crate) fn prepare_after(&self, id: u64) -> Result<Arc<Segment>, Poison> {
+        self.prepare(id, self.options.segment_bytes)
+    }
+
+    /// As [`Directory::prepare_after`], on a full disk: of `bytes`, or a piece of the reserve if
+    /// that is more, with all of the reserve if it has to be.
+    pub(crate) fn prepare_from_reserve(&self, id: u64, bytes: u64) -> Result<Arc<Segment>, Poison> {
+        let least = bytes.next_multiple_of(SECTOR_BYTES as u64);
+        let piece = self.reserve.piece_bytes().next_multiple_of(SECTOR_BYTES as u64).max(least);
+        let mut attempt = (Need::Log, piece);
+        loop {
+            let (need, bytes) = attempt;
+            let is_given = self.reserve.give(bytes + self.reserve.margin_bytes(), need);
+            attempt = match (self.prepare(id, bytes), need) {
+                (Err(Poison::DiskFull { .. }), _) if is_given => attempt,
+                (Err(Poison::DiskFull { .. }), Need::Log) => (Need::Anything, piece),
+                (Err(Poison::DiskFull { .. }), _) if bytes > least => (need, least),
+                (made, _) => return made,
+            };
+        }
+    }
+
+    fn prepare(&self, id: u64, bytes: u64) -> Result<Arc<Segment>, Poison> {
         let mut listed = self.listed();
         if let Some(next) = self.after(id) {
             return Ok(next);
@@ -136,36 +188,73 @@ impl Directory {
         if let Some(cause) = &listed.failed {
             return Err(cause.clone());
         }
-        let made = self.make(&mut listed, id + 1);
+        let made = self.make(&mut listed, id + 1, bytes);
         match &made {
-            Ok(segment) => self.add(Arc::clone(segment)),
+            Ok(segment) => {
+                self.add(Arc::clone(segment));
+                self.room.state_next(segment.id, segment.room());
+            }
+            Err(Poison::DiskFull { .. }) => {}
             Err(cause) => listed.failed = Some(cause.clone()),
         }
         made
     }
 
-    fn make(&self, listed: &mut Listed, id: u64) -> Result<Arc<Segment>, Poison> {
-        let header = SegmentHeader { id, generation: 1, salt: self.disk.entropy() };
-        let name: Arc<str> = segment::file_name(id, header.generation).into();
-        let file = self.disk.create_log(&name).map_err(folder("creating", &name))?;
-        if self.options.fill_ahead_bytes > 0 {
-            file.allocate(self.options.segment_bytes).map_err(written(&name, 0))?;
-        }
-        write_full(&*file, &header.encode(), 0).map_err(written(&name, 0))?;
-        file.sync_all().map_err(synced(&name))?;
-        self.sync_folder()?;
-        let segment = Segment::new(&self.disk, &header, Arc::clone(&name));
-        segment.hold(file);
+    fn make(&self, listed: &mut Listed, id: u64, bytes: u64) -> Result<Arc<Segment>, Poison> {
+        let unlisted = listed.unlisted.take().filter(|segment| segment.id == id);
+        let segment = unlisted.map_or_else(|| self.make_file(id, bytes), Ok)?;
         let mut manifest = listed.manifest.clone();
         manifest.segments.push(Entry::of(&segment));
-        self.replace(listed, manifest)?;
+        if let Err(cause) = self.replace(listed, manifest) {
+            listed.unlisted = Some(segment);
+            return Err(cause);
+        }
+        Ok(segment)
+    }
+
+    /// A file with its header, all of its space and its name in the folder; or nothing.
+    fn make_file(&self, id: u64, bytes: u64) -> Result<Arc<Segment>, Poison> {
+        let header = SegmentHeader { id, generation: GENERATION, salt: self.disk.entropy() };
+        let name: Arc<str> = segment::file_name(id, header.generation).into();
+        let made = self.lay_out(&header, &name, bytes);
+        if matches!(made, Err(Poison::DiskFull { .. })) {
+            // What it has is needed elsewhere; if even that fails, it is emptied at the next try.
+            let _ = self.disk.remove(&name);
+        }
+        let file = made?;
+        self.sync_folder()?;
+        let segment = Segment::new(&self.disk, &header, name);
+        segment.hold(file);
+        segment.state_size(bytes);
         Ok(Arc::new(segment))
     }
 
-    /// Makes a manifest the one that counts, in both copies.
+    fn lay_out(
+        &self,
+        header: &SegmentHeader,
+        name: &str,
+        bytes: u64,
+    ) -> Result<Arc<dyn File>, Poison> {
+        let file = self.disk.create_log(name).map_err(folder("creating", name))?;
+        if self.options.fill_ahead_bytes > 0 || self.is_bounded() {
+            file.allocate(bytes).map_err(written(name, 0))?;
+        }
+        write_full(&*file, &header.encode(), 0).map_err(written(name, 0))?;
+        match file.sync_all() {
+            // Nothing of it is in use yet: space that was missing only now is missing space.
+            Err(error) if is_full(&error) => Err(written(name, 0)(error)),
+            done => done.map_err(synced(name)),
+        }?;
+        Ok(file)
+    }
+
+    /// Makes a manifest the one that counts, in both copies. A longer one needs room, which the
+    /// reserve has at last.
     fn replace(&self, listed: &mut Listed, mut manifest: Manifest) -> Result<(), Poison> {
         manifest.generation += 1;
-        listed.copies.replace(&*self.disk, &manifest)?;
+        let copies = &mut listed.copies;
+        let replace = || copies.replace(&*self.disk, &manifest);
+        self.reserve.lend(copies::ROOM_BYTES, Need::Anything, replace)?;
         listed.manifest = manifest;
         Ok(())
     }
@@ -402,6 +491,16 @@ impl Known {
         for (lane, first) in firsts {
             self.note_first(lane, first, segment);
         }
+    }
+}
+
+impl WalOptions {
+    /// With the sizes that a small volume has room for.
+    fn on(mut self, volume: Space) -> WalOptions {
+        let share = volume.total / SEGMENTS_PER_VOLUME;
+        self.segment_bytes = self.segment_bytes.min(share.max(SEGMENT_BYTES_ON_SMALL_VOLUME));
+        self.reserve_bytes = self.reserve_bytes.min((2 * share).max(RESERVE_BYTES_MIN));
+        self
     }
 }
 

@@ -1,6 +1,9 @@
 //! Keeps zeros written ahead of the log, because a sync of blocks that were written before is
 //! several times cheaper than one that has to note new blocks; and makes the next segment in time.
 //!
+//! When the disk is full it tries again, every [`FULL_DISK_PAUSE_MS`]: first the reserve is made
+//! whole, then the next segment; then messages are admitted again.
+//!
 //! How far ahead: twice what was written since the start, between [`AHEAD_BYTES_MIN`] and the
 //! option, so that a log that is hardly used costs nothing.
 //!
@@ -10,9 +13,13 @@
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use crate::disk::write_full;
-use crate::wal::directory::Directory;
+use crate::error::Poison;
+use crate::limits::FULL_DISK_PAUSE_MS;
+use crate::pipeline::Waker;
+use crate::wal::directory::{Directory, folder, synced, written};
 use crate::wal::segment::Segment;
 
 const AHEAD_BYTES_MIN: u64 = 1 << 20;
@@ -26,6 +33,8 @@ pub(crate) struct Filler {
 
 struct Shared {
     directory: Arc<Directory>,
+    /// Tells the log thread that there is room.
+    wake_log: Waker,
     progress: Mutex<Progress>,
     wake: Condvar,
 }
@@ -36,29 +45,43 @@ struct Progress {
     written_to: u64,
     /// Written since the start.
     written_bytes: u64,
+    /// Zeros are wanted, and there was space for them so far.
+    fills: bool,
+    /// The thread waits for a full disk.
+    pauses: bool,
     stopped: bool,
 }
 
 /// What is to be done next.
 enum Task {
+    Regain { after: u64 },
     Fill { segment: Arc<Segment>, up_to: u64 },
     Prepare { after: u64 },
 }
 
 impl Filler {
-    /// Starts one at the end of the log; `None` if it is not wanted or there is no thread for it.
+    /// Starts one at the end of the log; `None` if it has nothing to do or there is no thread for
+    /// it.
     pub(crate) fn start(
         directory: &Arc<Directory>,
         segment: &Arc<Segment>,
         written_to: u64,
+        wake_log: Waker,
     ) -> Option<Filler> {
-        if directory.options.fill_ahead_bytes == 0 {
+        if directory.options.fill_ahead_bytes == 0 && !directory.is_bounded() {
             return None;
         }
-        let progress =
-            Progress { segment: Arc::clone(segment), written_to, written_bytes: 0, stopped: false };
+        let progress = Progress {
+            segment: Arc::clone(segment),
+            written_to,
+            written_bytes: 0,
+            fills: directory.options.fill_ahead_bytes > 0,
+            pauses: false,
+            stopped: false,
+        };
         let shared = Arc::new(Shared {
             directory: Arc::clone(directory),
+            wake_log,
             progress: Mutex::new(progress),
             wake: Condvar::new(),
         });
@@ -76,9 +99,10 @@ impl Filler {
         }
         progress.written_bytes += written_to.saturating_sub(progress.written_to);
         progress.written_to = written_to;
-        let idle = self.shared.task(&progress).is_none();
+        let begins_to_pause = self.shared.is_full() && !progress.pauses;
+        let wakes = begins_to_pause || self.shared.task(&progress).is_some();
         drop(progress);
-        if !idle {
+        if wakes {
             self.shared.wake.notify_one();
         }
     }
@@ -94,6 +118,14 @@ impl Drop for Filler {
     }
 }
 
+impl Progress {
+    fn is_worth_filling(&self, segment: &Segment, end: u64) -> bool {
+        let (taken, up_to) = (segment.taken(), end.min(segment.size()));
+        let is_last = up_to == segment.size() && taken < up_to;
+        self.fills && (taken + STEP_BYTES <= up_to || is_last)
+    }
+}
+
 impl Shared {
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
@@ -103,12 +135,47 @@ impl Shared {
         let zeros = vec![0; usize::try_from(STEP_BYTES).unwrap_or(0)];
         while let Some(task) = self.next() {
             let done = match task {
-                Task::Fill { segment, up_to } => self.fill(&segment, up_to, &zeros),
-                Task::Prepare { after } => self.directory.prepare_after(after).is_ok(),
+                Task::Fill { segment, up_to } => match self.fill(&segment, up_to, &zeros) {
+                    Err(Poison::DiskFull { .. }) => {
+                        self.progress().fills = false;
+                        Ok(())
+                    }
+                    filled => filled,
+                },
+                Task::Prepare { after } => self.prepare(after),
+                Task::Regain { after } => {
+                    self.regain(after);
+                    Ok(())
+                }
             };
-            if !done {
+            if done.is_err() {
                 return;
             }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.directory.room.is_full()
+    }
+
+    fn prepare(&self, after: u64) -> Result<(), Poison> {
+        let room = &self.directory.room;
+        match self.directory.prepare_after(after) {
+            Err(Poison::DiskFull { .. }) if room.is_bounded() => room.state_tight(true),
+            made => {
+                made?;
+                room.state_tight(false);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a full disk has to have before messages are admitted again. An error of any kind leaves
+    /// it as it is: the log meets it itself, or it passes.
+    fn regain(&self, after: u64) {
+        let is_whole = self.directory.reserve.regain().is_ok_and(|is_whole| is_whole);
+        if is_whole && self.prepare(after).is_ok() && !self.is_full() {
+            (self.wake_log)();
         }
     }
 
@@ -121,7 +188,18 @@ impl Shared {
             if let Some(task) = self.task(&progress) {
                 return Some(task);
             }
-            progress = self.wake.wait(progress).unwrap_or_else(PoisonError::into_inner);
+            if !self.is_full() {
+                progress = self.wake.wait(progress).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            progress.pauses = true;
+            let pause = Duration::from_millis(FULL_DISK_PAUSE_MS);
+            let waited = self.wake.wait_timeout(progress, pause);
+            progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+            progress.pauses = false;
+            if !progress.stopped && self.is_full() {
+                return Some(Task::Regain { after: progress.segment.id });
+            }
         }
     }
 
@@ -131,29 +209,33 @@ impl Shared {
         let ahead_max = options.fill_ahead_bytes.max(AHEAD_BYTES_MIN);
         let ahead = (progress.written_bytes * 2).clamp(AHEAD_BYTES_MIN, ahead_max);
         let segment = &progress.segment;
-        let up_to = (progress.written_to + ahead).min(options.segment_bytes);
-        let taken = segment.taken();
-        if taken + STEP_BYTES <= up_to || (taken < up_to && up_to == options.segment_bytes) {
-            return Some(Task::Fill { segment: Arc::clone(segment), up_to });
+        let end = progress.written_to + ahead;
+        if progress.is_worth_filling(segment, end) {
+            return Some(Task::Fill {
+                segment: Arc::clone(segment),
+                up_to: end.min(segment.size()),
+            });
         }
-        if progress.written_to + ahead <= options.segment_bytes {
+        if end <= segment.size() {
             return None;
         }
         match self.directory.after(segment.id) {
-            None => Some(Task::Prepare { after: segment.id }),
-            Some(next) => {
-                let up_to = ahead.min(options.segment_bytes);
-                (next.taken() + STEP_BYTES <= up_to).then_some(Task::Fill { segment: next, up_to })
-            }
+            // A full disk is not asked all the time.
+            None => (!self.is_full()).then_some(Task::Prepare { after: segment.id }),
+            Some(next) => progress
+                .is_worth_filling(&next, ahead)
+                .then(|| Task::Fill { up_to: ahead.min(next.size()), segment: next }),
         }
     }
 
-    fn fill(&self, segment: &Segment, up_to: u64, zeros: &[u8]) -> bool {
-        let Ok(file) = self.directory.disk.open_log(&segment.name) else { return false };
-        let Some((from, to)) = segment.claim_for_zeros(up_to, STEP_BYTES) else { return true };
+    fn fill(&self, segment: &Segment, up_to: u64, zeros: &[u8]) -> Result<(), Poison> {
+        let name = &segment.name;
+        let file = self.directory.disk.open_log(name).map_err(folder("opening", name))?;
+        let Some((from, to)) = segment.claim_for_zeros(up_to, STEP_BYTES) else { return Ok(()) };
         let len = usize::try_from(to - from).unwrap_or(0);
         let done = write_full(&*file, zeros.get(..len).unwrap_or(zeros), from);
         segment.filled();
-        done.and_then(|()| file.sync_data()).is_ok()
+        done.map_err(written(name, from))?;
+        file.sync_data().map_err(synced(name))
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! From the bytes up: `segment` (one file), `chain` (batches and their checksums), `manifest` with
 //! its `copies` and `checkpoint` (the small files beside), `index` and `summary` (its file),
-//! `directory` (the set of segments), `handles` (open files), `reader`, `reclaim` and `rewrite`
-//! (giving space back), `writer` (the log thread's end), `filler`, `recovery` (opening). A folder
-//! that is stopped is looked at by `check`, with `walk`, `stand` and `salvage`. `docs/format.md`
-//! draws the bytes.
+//! `directory` (the set of segments), `handles` (open files), `reserve` (for a full disk),
+//! `reader`, `reclaim` and `rewrite` (giving space back), `writer` (the log thread's end),
+//! `filler`, `recovery` (opening). A folder that is stopped is looked at by `check`, with `walk`,
+//! `stand` and `salvage`. `docs/format.md` draws the bytes.
 
 mod chain;
 mod check;
@@ -20,6 +20,7 @@ mod manifest;
 mod reader;
 mod reclaim;
 mod recovery;
+mod reserve;
 mod rewrite;
 mod salvage;
 mod segment;
@@ -55,8 +56,10 @@ pub use defect::{Defect, UnknownDefect};
 /// How a log is laid out and driven. All fields have defaults.
 #[derive(Debug, Clone)]
 pub struct WalOptions {
-    /// Size of a segment.
+    /// Size of a segment; less on a small volume.
     pub segment_bytes: u64,
+    /// Space held back for the log on a full disk; less on a small volume.
+    pub reserve_bytes: u64,
     /// Zeros kept written ahead of the writing point by a thread; 0: no thread, no filling.
     pub fill_ahead_bytes: u64,
     /// Appends are refused as full above this many bytes that wait for their commit.
@@ -78,6 +81,7 @@ impl Default for WalOptions {
     fn default() -> WalOptions {
         WalOptions {
             segment_bytes: limits::SEGMENT_BYTES,
+            reserve_bytes: limits::RESERVE_BYTES,
             fill_ahead_bytes: limits::FILL_AHEAD_BYTES,
             in_flight_bytes_max: limits::IN_FLIGHT_BYTES_MAX,
             cache_bytes_max: limits::CACHE_BYTES_MAX,
@@ -192,16 +196,17 @@ impl Wal {
             source,
         })?;
         let lock = Mutex::new(Some(lock.ok_or(OpenError::Locked)?));
-        let pipeline = Pipeline::new(PipelineOptions {
+        let waits = PipelineOptions {
             in_flight_bytes_max: options.in_flight_bytes_max,
             cache_bytes_max: options.cache_bytes_max,
             write_delay: Duration::from_millis(options.write_delay_ms),
             sync_delay: Duration::from_millis(options.sync_delay_ms),
             seal_delay: Duration::from_millis(options.seal_delay_ms),
-        });
+        };
         let opened = recovery::open(disk, options, visit, progress)?;
         let opened_end = Mark { segment: opened.end.segment.id, offset: opened.end.offset };
         let directory = Arc::clone(&opened.directory);
+        let pipeline = Pipeline::new(waits, Arc::clone(&directory.room));
         let writer = Writer::new(opened.directory, opened.checkpoint, opened.end);
         let writer = Mutex::new(Some(writer));
         Ok((Wal { directory, pipeline, writer, opened_end, lock }, opened.recovered))
@@ -293,7 +298,13 @@ impl Store for Wal {
     }
 
     fn usage(&self) -> Usage {
-        Usage::default()
+        let segments = self.directory.segments();
+        Usage {
+            files: segments.len() as u64,
+            disk_bytes: segments.iter().map(|segment| segment.size()).sum(),
+            appended_bytes: self.pipeline.committed_bytes(),
+            is_full: self.directory.room.is_full(),
+        }
     }
 
     fn start(&self, listener: Arc<dyn Listener>) -> Result<(), StartError> {
@@ -301,7 +312,8 @@ impl Store for Wal {
         let mut writer = writer.take().ok_or(StartError::Started)?;
         writer.begin().map_err(StartError::Poisoned)?;
         let end = writer.end();
-        let filler = Filler::start(writer.directory(), &end.segment, end.offset);
+        let waker = self.pipeline.waker();
+        let filler = Filler::start(writer.directory(), &end.segment, end.offset, waker);
         writer.fill_ahead(filler);
         self.pipeline.start(writer, listener)
     }

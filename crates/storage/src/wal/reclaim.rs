@@ -19,6 +19,7 @@ use crate::limits::SECTOR_BYTES;
 use crate::living::LiveSeqs;
 use crate::store::{Living, Reclaimed};
 use crate::wal::directory::{Directory, Indexed};
+use crate::wal::reserve::Need;
 use crate::wal::rewrite::{self, BATCH_BYTES};
 use crate::wal::segment::Segment;
 
@@ -155,7 +156,13 @@ fn rewrite_some(
             reclaimed.more = true;
             break;
         }
-        let rewritten = rewrite::rewrite(directory, &group, census)?;
+        let rewritten = match rewrite::rewrite(directory, &group, census) {
+            // The reserve is lent for it: what is freed in return makes it whole again.
+            Err(KeepError::DiskFull { .. }) if is_lent(directory, &group) => {
+                rewrite::rewrite(directory, &group, census)
+            }
+            done => done,
+        }?;
         let (before, after) = (group.iter().map(|part| part.end).sum::<u64>(), rewritten.end);
         left = left.saturating_sub(after);
         directory.swap(&group, Some(rewritten))?;
@@ -163,6 +170,11 @@ fn rewrite_some(
         reclaimed.freed_bytes += before.saturating_sub(after);
     }
     Ok(())
+}
+
+fn is_lent(directory: &Directory, group: &[&Part]) -> bool {
+    let bytes = bytes_after(group) + directory.reserve.margin_bytes();
+    directory.reserve.give(bytes, Need::Rewriting)
 }
 
 /// The groups of neighbours that are worth being written again, each as one segment.
@@ -198,11 +210,16 @@ fn close<'p>(groups: &mut Vec<Vec<&'p Part>>, group: Vec<&'p Part>) {
     }
 }
 
-fn is_worth(group: &[&Part]) -> bool {
+/// About what one segment with all that is needed of them takes.
+fn bytes_after(group: &[&Part]) -> u64 {
     let live: u64 = group.iter().map(|part| part.live_bytes()).sum();
-    let used: u64 = group.iter().map(|part| part.end).sum();
     // A header, a seal, and the last sector of each batch.
     let sectors = 3 + live / BATCH_BYTES as u64;
-    let after = live + sectors * SECTOR_BYTES as u64;
+    live + sectors * SECTOR_BYTES as u64
+}
+
+fn is_worth(group: &[&Part]) -> bool {
+    let used: u64 = group.iter().map(|part| part.end).sum();
+    let after = bytes_after(group);
     after * 2 <= used || (group.len() >= SMALL_MERGED_MIN && after < used)
 }

@@ -34,6 +34,7 @@ use crate::wal::directory::Directory;
 use crate::wal::index::Counts;
 use crate::wal::manifest::{self, Manifest};
 use crate::wal::reader::{self, Found, Placed, Verdict, Window, is_zero};
+use crate::wal::reserve;
 use crate::wal::segment::{
     self, FILE_SUFFIX, FIRST_BATCH_AT, HeaderFault, Mark, Segment, SegmentHeader,
 };
@@ -118,7 +119,8 @@ fn unkept(cause: &crate::error::KeepError) -> OpenError {
 /// comes last.
 fn create(disk: Arc<dyn Disk>, options: WalOptions, names: &[String]) -> Result<Opened, OpenError> {
     for name in names {
-        let ours = [LOCK_NAME, checkpoint::NAME, manifest::NEW_NAME].contains(&name.as_str());
+        let ours = [LOCK_NAME, checkpoint::NAME, manifest::NEW_NAME, reserve::NAME];
+        let ours = ours.contains(&name.as_str());
         if !ours && !name.ends_with(FILE_SUFFIX) && !name.ends_with(summary::SUFFIX) {
             return Err(OpenError::Foreign { file: name.clone() });
         }
@@ -159,6 +161,7 @@ fn open_segment(disk: &Arc<dyn Disk>, entry: &manifest::Entry) -> Result<Arc<Seg
         return Err(rotten(name, 0, "the header of another segment"));
     }
     let segment = Segment::new(disk, &header, name.as_str().into());
+    segment.state_size(file.len().map_err(failed("reading", name))?);
     Ok(Arc::new(segment.standing_for(entry.last)))
 }
 

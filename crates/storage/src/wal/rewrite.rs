@@ -56,6 +56,7 @@ pub(crate) fn rewrite(
     directory.sync_folder().map_err(|cause| directory.poison(cause))?;
     let segment = Segment::new(&directory.disk, &header, name.as_str().into()).standing_for(last);
     segment.seal(end);
+    segment.state_size(end);
     let summed_up = summary::write(&*directory.disk, &segment, &index, end);
     Ok(Rewritten { segment: Arc::new(segment), index, end, summed_up })
 }
@@ -75,7 +76,11 @@ fn write(
         copy(part, census, &mut output)?.map_err(|error| writing()(error))?;
     }
     output.seal().map_err(|error| writing()(error))?;
-    output.file.sync_all().map_err(|error| directory.poison(synced(name)(error)))?;
+    match output.file.sync_all() {
+        // Nothing of it is in use: it is given up, and what it was made of is still there.
+        Err(error) if is_full(&error) => return Err(writing()(error)),
+        done => done.map_err(|error| directory.poison(synced(name)(error)))?,
+    }
     Ok((output.index, output.at))
 }
 

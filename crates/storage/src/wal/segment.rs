@@ -27,6 +27,9 @@ pub(crate) struct Mark {
     pub(crate) offset: u64,
 }
 
+/// What a seal takes: one frame in a batch of one sector.
+pub(crate) const SEAL_BYTES: u64 = SECTOR_BYTES as u64;
+
 /// Where the first batch begins.
 pub(crate) const FIRST_BATCH_AT: u64 = SECTOR_BYTES as u64;
 
@@ -122,6 +125,8 @@ pub(crate) struct Segment {
     sealed_at: AtomicU64,
     /// Something in it is not what was written: it is never written again.
     damaged: AtomicBool,
+    /// Where its space ends.
+    size: AtomicU64,
     claims: Mutex<Claims>,
     released: Condvar,
 }
@@ -148,6 +153,7 @@ impl Segment {
             held: Mutex::new(None),
             sealed_at: AtomicU64::new(0),
             damaged: AtomicBool::new(false),
+            size: AtomicU64::new(FIRST_BATCH_AT),
             claims: Mutex::new(Claims { taken: FIRST_BATCH_AT, filling: None }),
             released: Condvar::new(),
         }
@@ -199,6 +205,21 @@ impl Segment {
 
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Acquire)
+    }
+
+    /// Where its space ends, in bytes from the start of the file.
+    pub(crate) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Space was made sure of up to `bytes`.
+    pub(crate) fn state_size(&self, bytes: u64) {
+        self.size.store(bytes, Ordering::Release);
+    }
+
+    /// What a fresh one has room for, before the seal that ends it.
+    pub(crate) fn room(&self) -> u64 {
+        self.size().saturating_sub(FIRST_BATCH_AT + SEAL_BYTES)
     }
 
     /// Takes everything below `end` for the log; waits for a filler that is at work there.

@@ -3,7 +3,9 @@
 //!
 //! Invariants:
 //! - a batch begins on a sector of its own, and never spans two segments;
-//! - in front of the end of a segment there is always room for a seal;
+//! - in front of the end of a segment there is always room for the seal that ends it;
+//! - a segment is used only as far as its space is certain; on a full disk the next one is made of
+//!   the reserve;
 //! - the next segment is used only after the seal of the one before and the checkpoint are synced:
 //!   whatever stands in a segment proves that all before it was durable.
 
@@ -11,18 +13,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::batch::{Batch, OpenBatch};
-use crate::disk::write_full;
+use crate::disk::{is_full, write_full};
 use crate::error::Poison;
 use crate::frame::{FrameMeta, LaneId, Seq};
 use crate::kind;
-use crate::limits::SECTOR_BYTES;
 use crate::pipeline::Sink;
 use crate::wal::chain;
 use crate::wal::checkpoint::{self, CheckpointFile};
 use crate::wal::defect::Defect;
 use crate::wal::directory::{Directory, synced, written};
 use crate::wal::filler::Filler;
-use crate::wal::segment::{FIRST_BATCH_AT, Mark, Segment};
+use crate::wal::reserve::Need;
+use crate::wal::segment::{FIRST_BATCH_AT, Mark, SEAL_BYTES, Segment};
 
 /// Why a seal is written; the first byte of its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +34,6 @@ pub(crate) enum SealReason {
     Roll = 1,
     Close = 2,
 }
-
-/// A seal is one frame in a batch of one sector.
-const SEAL_BYTES: u64 = SECTOR_BYTES as u64;
 
 /// Where the log is to be continued.
 pub(crate) struct End {
@@ -78,9 +77,44 @@ impl Writer {
         }
     }
 
-    /// States in the checkpoint that the log is being written from here on.
+    /// Makes sure of space, and states in the checkpoint that the log is being written from here
+    /// on. Needs no new space: what a full disk has not is not there.
     pub(crate) fn begin(&mut self) -> Result<(), Poison> {
+        self.directory.reserve.open()?;
+        self.make_sure_of_space()?;
+        if let Some(next) = self.directory.after(self.end.segment.id) {
+            self.directory.room.state_next(next.id, next.room());
+        }
         self.put_checkpoint(false)
+    }
+
+    /// The file of a folder that was copied may have holes, and one that was not preallocated ends
+    /// with its last batch.
+    fn make_sure_of_space(&mut self) -> Result<(), Poison> {
+        let segment = &self.end.segment;
+        let (held, wanted) = (segment.size(), self.directory.options.segment_bytes);
+        if !self.directory.is_bounded() {
+            segment.state_size(held.max(wanted));
+            return Ok(());
+        }
+        for bytes in [held.max(wanted), held] {
+            match segment.file().and_then(|file| file.allocate(bytes)) {
+                Err(error) if is_full(&error) => segment.state_size(self.end.offset),
+                made_sure => {
+                    made_sure.map_err(written(&segment.name, held))?;
+                    segment.state_size(bytes);
+                    break;
+                }
+            }
+        }
+        self.state_rest();
+        Ok(())
+    }
+
+    fn state_rest(&self) {
+        let End { segment, offset, .. } = &self.end;
+        let rest = segment.size().saturating_sub(offset + SEAL_BYTES);
+        self.directory.room.state_rest(segment.id, rest);
     }
 
     /// Keeps zeros written ahead from now on, if that is wanted.
@@ -110,11 +144,17 @@ impl Writer {
         *chain = chain::complete(bytes, frames, self.durable, *chain, segment.seed);
         let behind = at + bytes.len() as u64;
         segment.claim_for_log(behind);
-        let put = segment.file().and_then(|file| write_full(&*file, bytes, at));
-        put.map_err(written(&segment.name, at))?;
+        let put = || {
+            let put = segment.file().and_then(|file| write_full(&*file, bytes, at));
+            put.map_err(written(&segment.name, at))
+        };
+        // A file system that copies on writing, or counts per user, may find no space even here.
+        // What was written of it is then written once more.
+        self.directory.reserve.lend(bytes.len() as u64, Need::Anything, put)?;
         *offset = behind;
+        self.state_rest();
         if let Some(filler) = &self.filler {
-            filler.advance(segment, behind);
+            filler.advance(&self.end.segment, behind);
         }
         Ok(at)
     }
@@ -152,20 +192,56 @@ impl Writer {
         self.checkpoint.put(self.durable, closed).map_err(synced(checkpoint::NAME))
     }
 
-    /// Goes on in a fresh segment if a batch of `len` bytes does not fit in this one. In a fresh
-    /// one every batch fits: the file grows with it.
+    /// Goes on in a fresh segment if a batch of `len` bytes does not fit in this one. A fresh one
+    /// grows with a batch that is larger.
     fn roll_for(&mut self, len: u64) -> Result<(), Poison> {
-        let room_to = self.directory.options.segment_bytes;
-        if self.end.offset == FIRST_BATCH_AT || self.end.offset + len + SEAL_BYTES <= room_to {
+        let needed = self.end.offset + len + SEAL_BYTES;
+        if needed <= self.end.segment.size() {
             return Ok(());
         }
-        let next = self.directory.prepare_after(self.end.segment.id)?;
+        if self.end.offset == FIRST_BATCH_AT {
+            return self.grow(needed);
+        }
+        let next = self.next_segment(FIRST_BATCH_AT + len + SEAL_BYTES)?;
         self.put_seal(SealReason::Roll)?;
         self.put_checkpoint(false)?;
         self.end.segment.seal(self.end.offset);
         let chain = next.seed;
         self.end = End { segment: next, offset: FIRST_BATCH_AT, chain };
+        self.state_rest();
+        self.roll_for(len)
+    }
+
+    fn next_segment(&self, bytes: u64) -> Result<Arc<Segment>, Poison> {
+        let id = self.end.segment.id;
+        match self.directory.prepare_after(id) {
+            Err(Poison::DiskFull { .. }) if self.directory.is_bounded() => {
+                self.directory.prepare_from_reserve(id, bytes)
+            }
+            made => made,
+        }
+    }
+
+    /// Makes sure of the space for a segment of `bytes`.
+    fn grow(&self, bytes: u64) -> Result<(), Poison> {
+        let segment = &self.end.segment;
+        if self.directory.is_bounded() {
+            let (name, held) = (&segment.name, segment.size());
+            let allocate = || {
+                let allocated = segment.file().and_then(|file| file.allocate(bytes));
+                allocated.map_err(written(name, held))
+            };
+            self.directory.reserve.lend(bytes.saturating_sub(held), Need::Anything, allocate)?;
+        }
+        segment.state_size(bytes);
         Ok(())
+    }
+
+    /// Whether a seal leaves room for the one that ends the segment. Without it the checkpoint says
+    /// the same.
+    fn seal_fits(&self) -> bool {
+        let fits = self.end.offset + 2 * SEAL_BYTES <= self.end.segment.size();
+        fits || !self.directory.is_bounded()
     }
 }
 
@@ -198,7 +274,7 @@ impl Sink for Writer {
     }
 
     fn seal(&mut self, closing: bool) -> Result<(), Poison> {
-        if !self.sealed {
+        if !self.sealed && self.seal_fits() {
             self.put_seal(if closing { SealReason::Close } else { SealReason::Idle })?;
         }
         self.put_checkpoint(closing)
