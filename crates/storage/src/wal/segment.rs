@@ -183,8 +183,8 @@ impl Segment {
     /// Gives back the room behind `end`, if the file is longer; that it is, is no fault.
     pub(crate) fn trim(&self, end: u64) {
         let Ok(file) = self.file() else { return };
-        if file.len().is_ok_and(|len| len > end) {
-            let _ = file.set_len(end);
+        if file.len().is_ok_and(|len| len > end) && file.set_len(end).is_ok() {
+            self.state_size(end);
         }
     }
 
