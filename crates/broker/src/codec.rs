@@ -79,6 +79,26 @@ pub(crate) fn kind(record: &Record<'_>) -> u8 {
     }
 }
 
+/// The name of a kind, for people.
+pub(crate) fn name(kind: u8) -> Option<&'static str> {
+    Some(match kind {
+        PUBLISHED => "published",
+        SETTLED => "settled",
+        RETURNED => "returned",
+        OPENED => "opened",
+        BLOCK_RESERVED => "block-reserved",
+        NAMESPACE_DECLARED => "namespace-declared",
+        EXCHANGE_DECLARED => "exchange-declared",
+        EXCHANGE_DELETED => "exchange-deleted",
+        QUEUE_DECLARED => "queue-declared",
+        QUEUE_DELETED => "queue-deleted",
+        CUT_SHORT => "cut-short",
+        BOUND => "bound",
+        UNBOUND => "unbound",
+        _ => return None,
+    })
+}
+
 /// Writes the head of a published record.
 pub(crate) fn encode_published(out: &mut Vec<u8>, exchange: ExchangeId, stamp: u64, to: &[u8]) {
     let mut fixed = [0; PUBLISHED_FIXED];

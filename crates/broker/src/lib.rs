@@ -26,6 +26,7 @@ mod embedded;
 mod envelope;
 mod error;
 mod inbox;
+pub mod inspect;
 mod keeper;
 mod local_log;
 mod options;

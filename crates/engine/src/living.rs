@@ -4,7 +4,7 @@
 use crate::engine::Engine;
 use crate::limits::CHUNK_ENTRIES;
 use crate::name::QueueId;
-use crate::snapshot::page::Cold;
+use crate::snapshot::page::{Cold, LoadError};
 
 /// How far a round through all living messages has come.
 #[derive(Debug, Default)]
@@ -64,5 +64,16 @@ impl Engine {
             }
         }
         Living::Done
+    }
+
+    /// Shows number and size of every living durable message of one queue in order; pages of cold
+    /// chunks come from `load`.
+    pub fn each_of<E>(
+        &self,
+        queue: QueueId,
+        load: &mut impl FnMut(u64, &mut Vec<u8>) -> Result<(), E>,
+        see: &mut dyn FnMut(u64, u32),
+    ) -> Result<(), LoadError<E>> {
+        self.ledger.queues.get(&queue).map_or(Ok(()), |queue| queue.each(load, see))
     }
 }

@@ -16,6 +16,7 @@ mod connection;
 mod destination;
 #[cfg(feature = "testing")]
 mod fail_point;
+mod folder_report;
 mod form;
 mod input;
 mod refused;

@@ -123,7 +123,7 @@ type Shown = (u16, u64, bool);
 /// `None` if the folder seems to be of a later version.
 fn check(disk: &SimDisk) -> Option<(Checked, Vec<Shown>)> {
     let mut seen = Vec::new();
-    let check = match Check::begin(&*disk.mount()) {
+    let mut check = match Check::begin(&disk.mount()) {
         Err(CheckError::Newer { .. }) => return None,
         check => check.unwrap(),
     };

@@ -7,6 +7,8 @@ use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod check;
+mod inspect;
 mod publish;
 mod serve;
 mod subscribe;
@@ -36,6 +38,8 @@ enum Command {
     Serve(serve::Serve),
     Pub(publish::Publish),
     Sub(subscribe::Subscribe),
+    Check(check::Check),
+    Inspect(inspect::Inspect),
 }
 
 /// Carries out one command.
@@ -50,6 +54,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             subscribe.check().unwrap_or_else(|error| error.exit());
             run_client(subscribe.run())
         }
+        Command::Check(check) => check.run(),
+        Command::Inspect(inspect) => inspect.run(),
     }
 }
 
@@ -101,7 +107,7 @@ mod tests {
     fn every_help_names_the_exit_codes() {
         let mut command = Cli::command();
         command.build();
-        for name in ["serve", "pub", "sub"] {
+        for name in ["serve", "pub", "sub", "check", "inspect"] {
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains("Exit codes"), "{name}: {help}");
         }
@@ -125,10 +131,12 @@ mod tests {
             "courant sub topic:a --live --manual-ack",
             "courant serve --native nowhere",
             "courant serve --log loud",
+            "courant check",
+            "courant inspect --records",
             "courant frobnicate",
         ] {
             let outcome = Cli::try_parse_from(line.split(' ')).map(|cli| match cli.command {
-                Command::Serve(_) => Ok(()),
+                Command::Serve(_) | Command::Check(_) | Command::Inspect(_) => Ok(()),
                 Command::Sub(subscribe) => subscribe.check().map_err(|error| error.exit_code()),
                 Command::Pub(publish) => publish.check().map_err(|error| error.exit_code()),
             });

@@ -19,6 +19,7 @@ use crate::store::{Damage, Damaged};
 use crate::wal::TornTail;
 use crate::wal::chain::BatchHeader;
 use crate::wal::checkpoint::{self, Checkpoint};
+use crate::wal::index::SegmentIndex;
 use crate::wal::manifest::{self, Entry, Manifest, ManifestFault};
 use crate::wal::recovery::LOCK_NAME;
 use crate::wal::segment::{self, SegmentHeader};
@@ -175,7 +176,10 @@ pub struct Checked {
 
 /// A folder under its lock.
 pub struct Check {
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) layout: Layout,
+    /// Of every segment, once it was run.
+    pub(crate) indexes: Vec<SegmentIndex>,
     _lock: Box<dyn Send + Sync>,
 }
 
@@ -209,7 +213,7 @@ pub(crate) fn failed(what: &'static str, file: &str) -> impl FnOnce(io::Error) -
 
 impl Check {
     /// Takes the lock and looks at what is there.
-    pub fn begin(disk: &dyn Disk) -> Result<Check, CheckError> {
+    pub fn begin(disk: &Arc<dyn Disk>) -> Result<Check, CheckError> {
         let names = disk.list().map_err(failed("listing", "the folder"))?;
         let is_ours = |name: &String| {
             manifest::NAMES.contains(&name.as_str()) || name.ends_with(segment::FILE_SUFFIX)
@@ -219,8 +223,8 @@ impl Check {
         }
         let lock = disk.lock(LOCK_NAME).map_err(failed("locking", LOCK_NAME))?;
         let lock = lock.ok_or(CheckError::Locked)?;
-        let layout = Layout::read(disk, &names)?;
-        Ok(Check { layout, _lock: lock })
+        let layout = Layout::read(&**disk, &names)?;
+        Ok(Check { disk: Arc::clone(disk), layout, indexes: Vec::new(), _lock: lock })
     }
 
     /// Bytes that a run reads.
@@ -229,8 +233,10 @@ impl Check {
     }
 
     /// Reads everything and shows it to `witness`.
-    pub fn run(&self, witness: &mut dyn Witness) -> Result<Checked, CheckError> {
-        Walk::new(&self.layout, witness).run()
+    pub fn run(&mut self, witness: &mut dyn Witness) -> Result<Checked, CheckError> {
+        let (checked, indexes) = Walk::new(&self.layout, witness).run_from(0)?;
+        self.indexes = indexes;
+        Ok(checked)
     }
 }
 

@@ -5,7 +5,7 @@
 //! `directory` (the set of segments), `handles` (open files), `reserve` (for a full disk),
 //! `reader`, `reclaim` and `rewrite` (giving space back), `writer` (the log thread's end),
 //! `filler`, `recovery` (opening). A folder that is stopped is looked at by `check`, with `walk`,
-//! `stand` and `salvage`. `docs/format.md` draws the bytes.
+//! `stand`, `stopped` and `salvage`. `docs/format.md` draws the bytes.
 
 mod chain;
 mod check;
@@ -25,6 +25,7 @@ mod rewrite;
 mod salvage;
 mod segment;
 mod stand;
+mod stopped;
 mod summary;
 mod walk;
 mod writer;

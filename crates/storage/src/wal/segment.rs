@@ -164,6 +164,11 @@ impl Segment {
         Segment { last, ..self }
     }
 
+    /// The same, with a seed that was found without the header.
+    pub(crate) fn seeded(self, seed: u32) -> Segment {
+        Segment { seed, ..self }
+    }
+
     /// The file: the one that is held, or else opened for this once.
     pub(crate) fn file(&self) -> io::Result<Arc<dyn File>> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -13,6 +13,7 @@ use crate::wal::check::{
     CheckError, Checked, Gap, Layout, Listed, Outcome, Seen, SegmentSeen, Span, Witness, fault,
     place,
 };
+use crate::wal::index::SegmentIndex;
 use crate::wal::reader::{self, Placed, Verdict, Window, is_zero};
 use crate::wal::salvage;
 use crate::wal::segment::{FIRST_BATCH_AT, Mark};
@@ -26,6 +27,7 @@ pub(crate) struct Walk<'a> {
     durable: Mark,
     looked_ahead: bool,
     checked: Checked,
+    indexes: Vec<SegmentIndex>,
     /// The last seq of every lane so far.
     lasts: Vec<(LaneId, Seq)>,
     /// Faults with loss.
@@ -59,14 +61,19 @@ impl<'a> Walk<'a> {
             durable: layout.checkpoint.durable,
             looked_ahead: false,
             checked,
+            indexes: Vec::new(),
             lasts: Vec::new(),
             lossy: Vec::new(),
             open: Vec::new(),
         }
     }
 
-    pub(crate) fn run(mut self) -> Result<Checked, CheckError> {
-        let segments = &self.layout.segments;
+    /// Walks from the segment with that place in the list.
+    pub(crate) fn run_from(
+        mut self,
+        first: usize,
+    ) -> Result<(Checked, Vec<SegmentIndex>), CheckError> {
+        let segments = self.layout.segments.get(first..).unwrap_or_default();
         let mut end: Option<Mark> = None;
         for listed in segments {
             self.checked.segments.push(SegmentSeen {
@@ -76,6 +83,7 @@ impl<'a> Walk<'a> {
                 file_bytes: listed.file_bytes,
                 ..SegmentSeen::default()
             });
+            self.indexes.push(SegmentIndex::default());
             if end.is_some() {
                 continue;
             }
@@ -84,7 +92,7 @@ impl<'a> Walk<'a> {
                 Flow::End(offset) => end = Some(Mark { segment: listed.entry.id, offset }),
                 Flow::Stopped => {
                     self.checked.stopped = true;
-                    return Ok(self.checked);
+                    return Ok((self.checked, self.indexes));
                 }
             }
         }
@@ -93,7 +101,7 @@ impl<'a> Walk<'a> {
         if let Some(end) = end.filter(|_| !self.checked.clean) {
             self.checked.torn = self.torn(end)?;
         }
-        Ok(self.checked)
+        Ok((self.checked, self.indexes))
     }
 
     fn segment(&mut self, listed: &Listed) -> Result<Flow, CheckError> {
@@ -297,6 +305,9 @@ impl<'a> Walk<'a> {
         }
         if let Some(segment) = self.checked.segments.last_mut() {
             segment.note(lane, seq);
+        }
+        if let Some(index) = self.indexes.last_mut() {
+            index.note(lane, seq, seen.offset);
         }
         if !seen.body_is_intact {
             let body_at = seen.offset + placed.header.headed_len() as u64;
