@@ -12,10 +12,9 @@
 //!   where consumers share a queue, each connection is a lane of its own;
 //! - *resurrected*: a delivery after an ack that was confirmed as synced, or was answered before an
 //!   orderly stop, or was answered in the same run of the broker;
-//! - *duplicated*: a second delivery in the same run though the first was not given back. While a
-//!   broker stops in order, sessions end one after the other and give theirs back, and what was in
-//!   the socket of one may be read after what another got of it;
-//! - *unmarked*: a second delivery that neither counts its attempt nor says `redelivered`;
+//! - *duplicated*: a second delivery in the same run though the first was not given back;
+//! - *unmarked*: a second delivery that neither counts its attempt nor says `redelivered`, or that
+//!   does not count on from one in the same run;
 //! - *ids reused*: one message id for two messages, two ids for one, or one handle for two
 //!   deliveries.
 
@@ -125,7 +124,6 @@ pub struct Oracle {
     handles: HashSet<(Outlet, Handle)>,
     acked_this_run: Vec<(Outlet, Origin)>,
     run: u32,
-    is_stopping: bool,
     counts: Counts,
     faults: Vec<Fault>,
 }
@@ -160,13 +158,7 @@ impl Oracle {
     /// A broker was started.
     pub fn started(&mut self) {
         self.run += 1;
-        self.is_stopping = false;
         self.acked_this_run.clear();
-    }
-
-    /// The broker is about to be told to end in order.
-    pub fn stopping(&mut self) {
-        self.is_stopping = true;
     }
 
     /// The broker ended in order: every ack that it answered has to hold.
@@ -309,18 +301,18 @@ impl Oracle {
         if let Some(trace) = self.traces.get_mut(&(outlet, origin)) {
             self.counts.redelivered += 1;
             let same_run = trace.run_last == run;
-            if same_run && self.is_stopping && seen.attempt < trace.attempt_last {
-                // It was sent before the delivery that another session has read already.
-                return;
-            }
             if trace.settled || trace.acked_run == Some(run) {
                 let how = if trace.settled { "synced or stopped" } else { "in the same run" };
                 faults.push((FaultKind::Resurrected, format!("after an ack, {how}")));
-            } else if same_run && !trace.returned && !self.is_stopping {
+            } else if same_run && !trace.returned {
                 faults.push((FaultKind::Duplicated, "twice in one run, not given back".to_owned()));
             }
-            if !seen.marked {
-                let when = format!("again, not marked; last seen in run {}", trace.run_last);
+            let is_counted = !same_run || seen.attempt > trace.attempt_last;
+            if !seen.marked || !is_counted {
+                let when = format!(
+                    "attempt {} is not marked; last seen as attempt {} in run {}",
+                    seen.attempt, trace.attempt_last, trace.run_last
+                );
                 faults.push((FaultKind::Unmarked, when));
             }
             trace.run_last = run;
@@ -335,9 +327,7 @@ impl Oracle {
             let lane = (outlet, seen.lane, origin.publisher);
             let this = Highest { sequence: origin.sequence, run, handle: seen.handle };
             let highest = self.highest.entry(lane).or_insert(this);
-            // While it stops, one session's deliveries go on to another that is still there.
-            let is_passed_on = self.is_stopping && seen.marked;
-            if highest.sequence > origin.sequence && !is_passed_on {
+            if highest.sequence > origin.sequence {
                 let Highest { sequence, run, handle } = *highest;
                 let detail =
                     format!("after message {sequence}, which came as {handle} in run {run}");

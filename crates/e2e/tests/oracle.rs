@@ -235,7 +235,7 @@ fn reused_ids_and_handles() {
     let seen = script.seen(QUEUE, id_of(&first), false);
     script.oracle.delivered(&seen, Ok(first.stamp));
     script.oracle.nacking(QUEUE, first.stamp.origin);
-    let again = Seen { marked: true, ..seen };
+    let again = Seen { marked: true, attempt: 2, ..seen };
     script.oracle.delivered(&again, Ok(first.stamp));
     script.ack(&first, true);
     let other = script.seen(QUEUE, MessageId { shard: 0, seq: 1 }, false);
@@ -253,13 +253,13 @@ fn a_refusal_under_load() {
 }
 
 #[test]
-fn an_orderly_stop_may_deliver_again_what_a_session_gave_back() {
+fn attempts_that_do_not_rise_in_one_run() {
     let mut script = Script::new();
     let message = script.publish();
-    script.deliver(&message, false);
-    script.oracle.stopping();
-    script.deliver(&message, true);
-    script.ack(&message, false);
-    script.deliver(&message, false);
-    assert_eq!(script.kinds(), []);
+    for marked in [false, true, true] {
+        script.deliver(&message, marked);
+        script.oracle.nacking(QUEUE, message.stamp.origin);
+    }
+    script.ack(&message, true);
+    assert_eq!(script.kinds(), [FaultKind::Unmarked]);
 }

@@ -178,6 +178,9 @@ impl Directory {
             load.start(scope);
             load.wait_started();
             let waited = wait(server);
+            if matches!(waited, Ok((_, true))) {
+                load.leave_shared();
+            }
             load.expect_end();
             waited.and_then(|(server, is_stop)| self.end(server, is_stop))
         })?;
@@ -236,7 +239,6 @@ impl Directory {
     fn end(&self, mut server: Server, is_stop: bool) -> Result<bool> {
         self.log_end(&server, if is_stop { &"stopped" } else { &"killed" })?;
         if is_stop {
-            self.oracle().stopping();
             server.stop()?;
         } else if !server.was_killed() {
             server.kill()?;

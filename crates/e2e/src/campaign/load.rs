@@ -6,9 +6,10 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
+use std::time::Duration;
 
 use courant_wire::Handle;
 
@@ -17,6 +18,10 @@ use crate::client::{ANSWER_WITHIN, Client, ClientError, Incoming, Message, field
 use crate::oracle::{Oracle, Outlet, Seen};
 use crate::random::Random;
 use crate::stamp::{self, HEADER, Origin, Stamped};
+use crate::watch::wait_until;
+
+/// How often one who may have to leave looks up.
+const LOOKS_UP_AFTER: Duration = Duration::from_millis(5);
 
 /// Deliveries settled by one `upto`.
 const RANGE: usize = 12;
@@ -38,6 +43,9 @@ pub struct Load<'a> {
     seed: u64,
     started: Barrier,
     end_expected: AtomicBool,
+    /// Whether those who share a queue are to leave it, and how many have.
+    leaving: AtomicBool,
+    left: AtomicUsize,
 }
 
 impl<'a> Load<'a> {
@@ -49,8 +57,16 @@ impl<'a> Load<'a> {
         seed: u64,
     ) -> Self {
         let threads = topology.publishers as usize + topology.consumers.len();
-        let started = Barrier::new(threads + 1);
-        Self { topology, oracle, address, seed, started, end_expected: AtomicBool::new(false) }
+        Self {
+            topology,
+            oracle,
+            address,
+            seed,
+            started: Barrier::new(threads + 1),
+            end_expected: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            left: AtomicUsize::new(0),
+        }
     }
 
     /// Starts all threads; they end with the broker.
@@ -86,6 +102,17 @@ impl<'a> Load<'a> {
     /// Waits until every client is connected and, if it consumes, subscribed.
     pub fn wait_started(&self) {
         self.started.wait();
+    }
+
+    /// Those who share a queue leave it, so that while the broker stops nobody gets what another
+    /// one's session gives back; everybody else goes on.
+    pub fn leave_shared(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+        let shared = self.topology.consumers.iter().filter(|consumer| !consumer.alone).count();
+        let all_left = || self.left.load(Ordering::SeqCst) >= shared;
+        if wait_until(ANSWER_WITHIN, all_left).is_none() {
+            self.oracle().refused("a subscription does not end".to_owned());
+        }
     }
 
     /// From now on connections may end.
@@ -229,12 +256,12 @@ fn wait_for_end(client: &mut Client) -> ClientError {
     }
 }
 
-/// A settle that has been sent and not yet answered.
+/// A command that has been sent and not yet answered.
 #[derive(Debug)]
-struct Pending {
-    origins: Vec<Origin>,
-    is_ack: bool,
-    synced: bool,
+enum Pending {
+    Ack { origins: Vec<Origin>, synced: bool },
+    Nack,
+    Leave,
 }
 
 struct Consuming<'l, 'a> {
@@ -251,9 +278,16 @@ impl Consuming<'_, '_> {
     fn run(mut self) -> Result<(), ClientError> {
         let mut range: Vec<(Origin, Handle)> = Vec::new();
         let mut output = Vec::new();
+        let mut is_leaving = false;
         loop {
-            let mut next = Some(self.client.incoming(ANSWER_WITHIN)?);
             output.clear();
+            if !self.consumer.alone && !is_leaving && self.load.leaving.load(Ordering::SeqCst) {
+                is_leaving = true;
+                self.pending.push_back(Pending::Leave);
+                let line = format!("UNSUB sub_id:s{}\n", self.consumer.outlet);
+                output.extend_from_slice(line.as_bytes());
+            }
+            let mut next = self.wait()?;
             while let Some(incoming) = next {
                 match incoming {
                     Incoming::Msg(message) => self.take(&message, &mut range, &mut output),
@@ -271,6 +305,16 @@ impl Consuming<'_, '_> {
         }
     }
 
+    /// What comes next; those who may have to leave look up now and then.
+    fn wait(&mut self) -> Result<Option<Incoming>, ClientError> {
+        let wait = if self.consumer.alone { ANSWER_WITHIN } else { LOOKS_UP_AFTER };
+        match self.client.incoming(wait) {
+            Ok(incoming) => Ok(Some(incoming)),
+            Err(ClientError::Late(..)) if !self.consumer.alone => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn take(&mut self, message: &Message, range: &mut Vec<(Origin, Handle)>, output: &mut Vec<u8>) {
         let outlet = self.consumer.outlet;
         let mut oracle = self.load.oracle();
@@ -280,7 +324,7 @@ impl Consuming<'_, '_> {
         let may_return = matches!(self.consumer.settling, Settling::Synced | Settling::NackFirst);
         if may_return && message.attempt == 1 && self.random.one_in(8) {
             oracle.nacking(outlet, origin);
-            self.pending.push_back(Pending { origins: vec![origin], is_ack: false, synced: false });
+            self.pending.push_back(Pending::Nack);
             output.extend_from_slice(format!("NACK msg_id:{handle}\n").as_bytes());
             return;
         }
@@ -295,7 +339,7 @@ impl Consuming<'_, '_> {
         oracle.acking(outlet, origin);
         let synced = self.consumer.settling == Settling::Synced;
         let option = if synced { " confirm:synced" } else { "" };
-        self.pending.push_back(Pending { origins: vec![origin], is_ack: true, synced });
+        self.pending.push_back(Pending::Ack { origins: vec![origin], synced });
         output.extend_from_slice(format!("ACK msg_id:{handle}{option}\n").as_bytes());
     }
 
@@ -306,20 +350,24 @@ impl Consuming<'_, '_> {
         for origin in &origins {
             oracle.acking(self.consumer.outlet, *origin);
         }
-        self.pending.push_back(Pending { origins, is_ack: true, synced: true });
+        self.pending.push_back(Pending::Ack { origins, synced: true });
         output.extend_from_slice(format!("ACK upto:{last} confirm:synced\n").as_bytes());
     }
 
-    /// An OK answers the oldest settle.
+    /// An OK answers the oldest command.
     fn answered(&mut self) -> Result<(), ClientError> {
-        let Some(pending) = self.pending.pop_front() else {
-            return Err(ClientError::Unexpected("nothing", "an OK too many".to_owned()));
-        };
-        if pending.is_ack {
-            let mut oracle = self.load.oracle();
-            for origin in pending.origins {
-                oracle.acked(self.consumer.outlet, origin, pending.synced);
+        match self.pending.pop_front() {
+            Some(Pending::Ack { origins, synced }) => {
+                let mut oracle = self.load.oracle();
+                for origin in origins {
+                    oracle.acked(self.consumer.outlet, origin, synced);
+                }
             }
+            Some(Pending::Nack) => {}
+            Some(Pending::Leave) => {
+                self.load.left.fetch_add(1, Ordering::SeqCst);
+            }
+            None => return Err(ClientError::Unexpected("nothing", "an OK too many".to_owned())),
         }
         Ok(())
     }
