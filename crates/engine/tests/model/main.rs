@@ -80,7 +80,7 @@ fn long_queues_that_are_hardly_in_memory_do_what_the_naive_model_does() {
 
 fn agree(ops_total: usize, case_ops: usize, any_op: impl Strategy<Value = Op>) {
     let seed = number_from("COURANT_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
-    println!("COURANT_SEED={seed}, {ops_total} operations");
+    eprintln!("COURANT_SEED={seed}, {ops_total} operations");
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -101,7 +101,7 @@ fn agree(ops_total: usize, case_ops: usize, any_op: impl Strategy<Value = Op>) {
             Err(_) => report(seed, case),
         }
     }
-    println!("{ops_total} operations: {seen:?}");
+    eprintln!("{ops_total} operations: {seen:?}");
 }
 
 fn report(seed: u64, case: Vec<Op>) -> ! {
