@@ -4,7 +4,7 @@
 //! that came back is taken out, one that was never handed over is settled where it stands and the
 //! cursor passes over it. In a chunk that is not in memory it is found when the page comes.
 
-use crate::delivery::{Cause, Lease, Outcome};
+use crate::delivery::{Cause, Outcome};
 use crate::effect::Effects;
 use crate::engine::Engine;
 use crate::name::{Name, QueueId};
@@ -18,7 +18,7 @@ impl Engine {
     /// needs. The same message again changes nothing.
     pub fn park_corrupt(&mut self, seq: u64, effects: &mut Effects) {
         self.floor.corrupt.insert(seq);
-        let open: Vec<Lease> = self.floor.leases.of_message(seq).collect();
+        let open: Vec<_> = self.floor.leases.of_message(seq).collect();
         for lease in open {
             effects.parked += u64::from(self.close(lease, Outcome::Gone(Cause::Corrupt), effects));
         }

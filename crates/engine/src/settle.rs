@@ -299,13 +299,18 @@ impl Engine {
             let queue = floor.leases.at(lease).map(|open| open.queue);
             return queue.is_some_and(|queue| floor.queues.contains_key(&queue));
         }
-        self.close(lease, outcome(verdict), effects)
+        self.close((id, lease), outcome(verdict), effects)
     }
 
-    /// Closes a delivery, whoever has it. Says whether its queue was still there.
-    pub(crate) fn close(&mut self, lease: Lease, outcome: Outcome, effects: &mut Effects) -> bool {
+    /// Closes a delivery. Says whether its queue was still there.
+    #[inline]
+    pub(crate) fn close(
+        &mut self,
+        (id, lease): (SubscriptionId, Lease),
+        outcome: Outcome,
+        effects: &mut Effects,
+    ) -> bool {
         let floor = &mut self.floor;
-        let Some(id) = floor.leases.at(lease).map(|open| open.subscription) else { return false };
         let Some(subscription) = floor.subscriptions.get_mut(id.0) else { return false };
         let Some(open) = floor.leases.close(&mut subscription.open, lease) else { return false };
         subscription.open_count -= 1;

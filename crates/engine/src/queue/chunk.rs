@@ -162,11 +162,15 @@ impl Chunk {
         if !self.is_alive(index) {
             return None;
         }
-        let (_, size) = self.entry(index)?;
+        let size = match &self.entries {
+            Entries::Growing(columns) => *columns.sizes.get(index)?,
+            Entries::Whole(columns) => *columns.sizes.get(index)?,
+            Entries::Sparse(_) | Entries::Cold => self.entry(index)?.1,
+        };
         self.bits[index / 64] &= !(1 << (index % 64));
         self.alive -= 1;
         self.bytes -= u64::from(size);
-        if self.alive as usize <= SPARSE_MAX {
+        if self.alive as usize <= SPARSE_MAX && matches!(self.entries, Entries::Whole(_)) {
             self.thin();
         }
         Some(size)

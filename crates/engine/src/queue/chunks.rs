@@ -64,6 +64,22 @@ impl Place {
         self.base + u64::from(self.chunk.last_delta())
     }
 
+    /// What is known of a living entry.
+    #[inline]
+    fn at(&self, index: usize) -> Next {
+        let position = Position(self.number * CHUNK_ENTRIES as u64 + index as u64);
+        match self.chunk.entry(index) {
+            Some((delta, size)) => {
+                Next::Entry(Entry { position, seq: self.base + u64::from(delta), size })
+            }
+            None => Next::Cold(Absent {
+                position,
+                seq_min: self.base + index as u64,
+                page: self.chunk.page,
+            }),
+        }
+    }
+
     /// Shows number and size of its living messages; none if it is cold.
     pub(crate) fn show(&self, see: &mut dyn FnMut(u64, u32)) {
         let mut next = self.chunk.next_alive(0);
@@ -99,25 +115,21 @@ impl Chunks {
 
     /// Appends a living message; says where it is.
     pub fn push(&mut self, seq: u64, size: u32) -> Position {
-        let mut delta = None;
-        if let Some(Place { base, chunk, .. }) = self.places.back()
+        if let Some(Place { number, base, chunk }) = self.places.back_mut()
             && chunk.is_growing()
+            && let Some(delta) = seq.checked_sub(*base)
+            && let Ok(delta) = u32::try_from(delta)
         {
-            delta = seq.checked_sub(*base).and_then(|delta| u32::try_from(delta).ok());
+            let index = chunk.push(delta, size);
+            if index + 1 == CHUNK_ENTRIES {
+                chunk.close();
+            }
+            self.alive += 1;
+            self.bytes += u64::from(size);
+            return Position(*number * CHUNK_ENTRIES as u64 + index as u64);
         }
-        if delta.is_none() {
-            self.begin_chunk(seq);
-        }
-        self.alive += 1;
-        self.bytes += u64::from(size);
-        let Some(Place { number, chunk, .. }) = self.places.back_mut() else {
-            return Position::default();
-        };
-        let index = chunk.push(delta.unwrap_or(0), size);
-        if index + 1 == CHUNK_ENTRIES {
-            chunk.close();
-        }
-        Position(*number * CHUNK_ENTRIES as u64 + index as u64)
+        self.begin_chunk(seq);
+        self.push(seq, size)
     }
 
     /// Starts a chunk whose first message is `base`, and ends the one before if its numbers went
@@ -162,24 +174,24 @@ impl Chunks {
         if self.alive == 0 {
             return Next::None;
         }
-        let (number, mut index) = split(from);
+        let (number, index) = split(from);
+        if let Some(last) = self.places.back()
+            && last.number == number
+        {
+            return last.chunk.next_alive(index).map_or(Next::None, |found| last.at(found));
+        }
+        self.next_before(number, index)
+    }
+
+    /// The same, from a chunk that is not the last.
+    fn next_before(&self, number: u64, mut index: usize) -> Next {
         let mut slot = self.slot(number);
         while let Some(place) = self.places.get(slot) {
             if place.number != number {
                 index = 0;
             }
             if let Some(found) = place.chunk.next_alive(index) {
-                let position = Position(place.number * CHUNK_ENTRIES as u64 + found as u64);
-                return match place.chunk.entry(found) {
-                    Some((delta, size)) => {
-                        Next::Entry(Entry { position, seq: place.base + u64::from(delta), size })
-                    }
-                    None => Next::Cold(Absent {
-                        position,
-                        seq_min: place.base + found as u64,
-                        page: place.chunk.page,
-                    }),
-                };
+                return place.at(found);
             }
             slot += 1;
         }
@@ -189,13 +201,19 @@ impl Chunks {
     /// Marks a message dead. Returns its size if it was alive.
     pub fn kill(&mut self, position: Position) -> Option<u32> {
         let (number, index) = split(position);
-        let slot = self.slot(number);
-        let place = self.places.get_mut(slot).filter(|place| place.number == number)?;
+        let is_in_last = self.places.back().is_some_and(|last| last.number == number);
+        let place = if is_in_last {
+            self.places.back_mut()?
+        } else {
+            let slot = self.slot(number);
+            self.places.get_mut(slot).filter(|place| place.number == number)?
+        };
         let size = place.chunk.kill(index)?;
+        let is_dead = place.chunk.alive == 0 && !place.chunk.is_growing();
         self.alive -= 1;
         self.bytes -= u64::from(size);
-        if place.chunk.alive == 0 && !place.chunk.is_growing() {
-            self.places.remove(slot);
+        if is_dead {
+            self.places.remove(self.slot(number));
         }
         Some(size)
     }

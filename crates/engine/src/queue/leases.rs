@@ -101,9 +101,9 @@ impl Leases {
     }
 
     /// The open deliveries of a durable message, whoever has them.
-    pub(crate) fn of_message(&self, seq: u64) -> impl Iterator<Item = Lease> {
+    pub(crate) fn of_message(&self, seq: u64) -> impl Iterator<Item = (SubscriptionId, Lease)> {
         let is_of = move |open: &&Open| open.is_live && open.taken.seq == seq && open.taken.durable;
-        self.slots.iter().filter(is_of).map(|open| open.lease)
+        self.slots.iter().filter(is_of).map(|open| (open.subscription, open.lease))
     }
 
     /// Gives the delivery a later deadline.
