@@ -4,6 +4,8 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use courant_storage::sim::SimDisk;
 use courant_storage::suite::Watch;
@@ -184,6 +186,45 @@ fn the_files_of_full_segments_are_not_all_held_open() {
     let (wal, recovered) = Wal::open(disk(), options(3)).unwrap();
     assert!(recovered.passed_segments > 95 && open() < 20, "{} open", open());
     assert_eq!(read(&wal, 150).unwrap(), body_of(150));
+}
+
+#[test]
+fn what_lives_is_found_at_every_moment() {
+    let disk = SimDisk::new();
+    let (wal, watch) = started(disk.mount(), 10);
+    append(&wal, &watch, 1..=900);
+    wal.raise_origins(&[(LANE, Seq(900))]).unwrap();
+    let is_done = AtomicBool::new(false);
+    let mut rewritten = 0;
+    thread::scope(|scope| {
+        for start in 0..3 {
+            let (wal, is_done) = (&wal, &is_done);
+            scope.spawn(move || {
+                let mut seq = start;
+                while !is_done.load(Ordering::Relaxed) {
+                    seq = (seq + 60) % 900;
+                    assert_eq!(
+                        read(wal, seq - seq % 60 + 60).unwrap(),
+                        body_of(seq - seq % 60 + 60)
+                    );
+                }
+            });
+        }
+        // Fewer and fewer live; those that are read live to the end.
+        for step in [2, 4, 12, 60] {
+            append(&wal, &watch, 900 + step..=900 + step);
+            let live: Vec<u64> = (1..900).filter(|seq| seq % step == 0).collect();
+            while rewritten_by(&wal, &live, &mut rewritten) {}
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    assert!(rewritten > 50, "{rewritten} segments were rewritten");
+}
+
+fn rewritten_by(wal: &Wal, live: &[u64], rewritten: &mut u64) -> bool {
+    let reclaimed = reclaim(wal, live).unwrap();
+    *rewritten += reclaimed.rewritten_segments;
+    reclaimed.more || reclaimed.rewritten_segments > 0
 }
 
 #[test]

@@ -226,14 +226,25 @@ impl Model {
         drop(wal);
     }
 
-    /// Power fails somewhere in the upkeep. The origins are those before or those after.
-    fn upkeep_with_crash(&mut self) {
+    /// Something fails somewhere in the upkeep, power mostly. The origins are those before or those
+    /// after.
+    fn upkeep_with_fault(&mut self) {
         let before = self.origins;
-        self.disk.fail_at(self.dice.below(40) + 1, Fault::PowerLoss);
+        let mut fault = Fault::PowerLoss;
+        if self.dice.chance(50) {
+            let faults = [&Fault::ALL[..], &[Fault::FailedRead]].concat();
+            fault = faults[self.dice.below(faults.len() as u64) as usize];
+        }
+        self.disk.fail_at(self.dice.below(40) + 1, fault);
         let raised = self.raise();
         let _ = self.reclaim();
+        let _ = self.reclaim();
         self.crashes += 1;
-        self.disk.crash(self.dice.roll());
+        if fault == Fault::PowerLoss || self.dice.chance(50) {
+            self.disk.crash(self.dice.roll());
+        } else {
+            self.disk.kill();
+        }
         drop(self.wal.take());
         self.open();
         if raised.is_err() {
@@ -251,7 +262,7 @@ impl Model {
             self.append();
         }
         match self.dice.below(4) {
-            0 => self.upkeep_with_crash(),
+            0 => self.upkeep_with_fault(),
             1 => {
                 self.end();
                 self.open();
@@ -302,7 +313,7 @@ fn what_is_needed_stays_whatever_goes() {
         rewritten += model.rewritten;
         crashes += model.crashes;
     }
-    println!("{removed} segments removed, {rewritten} rewritten, {crashes} crashes in upkeep");
+    println!("{removed} segments removed, {rewritten} rewritten, {crashes} faults in upkeep");
     if seed_from_environment().is_none() {
         assert!(removed > 1_000 && rewritten > 300 && crashes > 100);
     }
