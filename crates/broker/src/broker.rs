@@ -125,6 +125,7 @@ impl Broker {
         let clock = Clock::start(replayed.last_stamp_ms);
         let known = (engine, replayed.last_seq);
         let shard = Arc::new(Shard::new(SHARD, known, Arc::clone(store), clock));
+        shard.lock().transient.bytes_max = options.transient_bytes_max;
         store.start(LocalLog::new(&shard))?;
         let ticket = shard.begin_term(&opening, first).map_err(|_| OpenError::Begin)?;
         shard.await_applied(ticket).map_err(|_| OpenError::Begin)?;

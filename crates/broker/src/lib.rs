@@ -81,8 +81,8 @@ pub mod limits {
     pub const OUTBOXES_BYTES_MAX: usize = 64 << 20;
     /// Bytes that long queues take in memory, unless the options say otherwise.
     pub const CHUNK_BYTES_MAX: u64 = 32 << 20;
-    /// Bytes of transient messages before more are refused.
-    pub const TRANSIENT_BYTES_MAX: usize = 1 << 30;
+    /// Bytes of transient messages before more are refused, unless the options say otherwise.
+    pub const TRANSIENT_BYTES_MAX: usize = 128 << 20;
     /// Destinations whose route one session remembers.
     pub const ROUTES_MAX: usize = 1024;
 }

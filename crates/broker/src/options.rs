@@ -9,6 +9,8 @@ pub struct Options {
     pub in_flight_bytes_max: usize,
     /// Bytes that may wait for all clients together before each may have only a little.
     pub outboxes_bytes_max: usize,
+    /// Bytes of transient messages before more are refused.
+    pub transient_bytes_max: usize,
     /// Bytes that long queues take in memory; the rest of them stays on disk.
     pub chunk_bytes_max: u64,
     /// Size of a segment of the log.
@@ -24,6 +26,7 @@ impl Default for Options {
             cache_bytes_max: courant_storage::limits::CACHE_BYTES_MAX,
             in_flight_bytes_max: courant_storage::limits::IN_FLIGHT_BYTES_MAX,
             outboxes_bytes_max: crate::limits::OUTBOXES_BYTES_MAX,
+            transient_bytes_max: crate::limits::TRANSIENT_BYTES_MAX,
             chunk_bytes_max: crate::limits::CHUNK_BYTES_MAX,
             segment_bytes: courant_storage::limits::SEGMENT_BYTES,
             #[cfg(feature = "testing")]

@@ -4,7 +4,6 @@ use crate::codec;
 use crate::confirm::Level;
 use crate::deferral::Deferred;
 use crate::envelope;
-use crate::limits::TRANSIENT_BYTES_MAX;
 use crate::outbox::Outbox;
 use crate::outlet::LiveMessage;
 use crate::router::LiveTargets;
@@ -341,7 +340,7 @@ fn admit_one(
     let size = size_of_message(envelope.len(), message.payload.len())?;
     let is_logged = message.is_durable && !route.durable.is_empty();
     let is_placed = !route.transient.is_empty() || (!is_logged && !route.durable.is_empty());
-    if is_placed && state.transient.bytes() > TRANSIENT_BYTES_MAX {
+    if is_placed && state.transient.is_full() {
         return Err(Refusal::MemoryFull);
     }
     if is_logged && log.is_none() {

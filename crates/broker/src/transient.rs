@@ -8,6 +8,13 @@ use std::sync::Arc;
 /// Fewer places than this are not worth looking at.
 const UNNEEDED_MAX: usize = 256;
 
+/// What one queue needs to remember one message.
+const COPY_BYTES: usize = 16;
+
+fn cost(copies: u64) -> usize {
+    usize::try_from(copies).unwrap_or(usize::MAX).saturating_mul(COPY_BYTES)
+}
+
 #[derive(Debug)]
 struct Kept {
     first: u64,
@@ -24,7 +31,9 @@ pub(crate) struct Transient {
     kept: VecDeque<Kept>,
     /// Of `kept`, so many that nobody needs any more.
     unneeded: usize,
+    /// Of the batches, and what the queues need to remember them.
     bytes: usize,
+    pub(crate) bytes_max: usize,
 }
 
 impl Transient {
@@ -32,7 +41,7 @@ impl Transient {
     pub(crate) fn keep(&mut self, shard: u16, batch: Arc<Batch>, copies: u64) {
         let Some((first, last)) = batch.span(LaneId(shard)) else { return };
         if copies > 0 {
-            self.bytes += batch.len_bytes();
+            self.bytes += batch.len_bytes() + cost(copies);
             let (first, last) = (first.0, last.0);
             self.kept.push_back(Kept { first, last, batch: Some(batch), copies });
         }
@@ -57,7 +66,9 @@ impl Transient {
     pub(crate) fn release(&mut self, seq: u64, copies: u64) {
         let Some(at) = self.index(seq) else { return };
         let Some(kept) = self.kept.get_mut(at) else { return };
-        kept.copies = kept.copies.saturating_sub(copies);
+        let copies = copies.min(kept.copies);
+        kept.copies -= copies;
+        self.bytes -= cost(copies);
         if kept.copies == 0
             && let Some(batch) = kept.batch.take()
         {
@@ -74,9 +85,9 @@ impl Transient {
         }
     }
 
-    /// Bytes kept.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    /// Whether no more may be kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes > self.bytes_max
     }
 }
 
@@ -103,6 +114,6 @@ mod tests {
             assert_eq!(transient.find(seq).is_some(), seq % 1_000 == 0);
             transient.free(seq);
         }
-        assert_eq!((transient.kept.len(), transient.bytes(), transient.unneeded), (0, 0, 0));
+        assert_eq!((transient.kept.len(), transient.bytes, transient.unneeded), (0, 0, 0));
     }
 }

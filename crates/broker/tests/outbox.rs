@@ -359,3 +359,29 @@ fn a_long_backlog_needs_no_deep_stack() {
     });
     runtime.block_on(reading).unwrap();
 }
+
+/// What queues of sessions remember of a message counts too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transient_messages_that_nobody_reads_are_bounded() {
+    let options = Options { transient_bytes_max: 1 << 20, ..Options::default() };
+    let broker = Broker::in_memory(options).unwrap();
+    let mut publisher = Client::new(&broker);
+    publisher.session.declare_topic("t").await.unwrap();
+    let mut readers: Vec<_> = (0..50).map(|_| Client::new(&broker)).collect();
+    for reader in &mut readers {
+        reader.subscribe(Subscribed::Topic("t", b""), 1, 0).await;
+    }
+    let to = publisher.session.destination(Destination::Topic("t"));
+    let mut published = 0;
+    let refusal = loop {
+        match publisher.publish(to, &[(b"small", Level::Memory, false)]).await[0] {
+            Ok(_) => published += 1,
+            Err(refusal) => break refusal,
+        }
+        assert!(published < 10_000, "it is never full");
+    };
+    assert_eq!(refusal, Refusal::MemoryFull);
+    assert!(published > 500, "{published} fill a MiB");
+    drop(readers);
+    publisher.publish(to, &[(b"small", Level::Memory, false)]).await[0].unwrap();
+}
