@@ -251,6 +251,11 @@ impl Broker {
         self.inner.budget.held()
     }
 
+    /// Whether messages for durable queues are refused because the disk is full.
+    pub fn is_full(&self) -> bool {
+        self.inner.shard.store.usage().is_full
+    }
+
     /// Whether the log failed: nothing is confirmed any more.
     pub fn is_poisoned(&self) -> bool {
         self.inner.shard.is_poisoned.load(std::sync::atomic::Ordering::Acquire)

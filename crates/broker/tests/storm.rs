@@ -145,6 +145,7 @@ async fn every_message_is_handled_once_over_a_log_on_disk() {
         cache_bytes_max: 1,
         in_flight_bytes_max: 16 << 10,
         outboxes_bytes_max: 128 << 10,
+        transient_bytes_max: 64 << 20,
         chunk_bytes_max: 64 << 10,
         segment_bytes: 64 << 10,
         testing,
