@@ -167,7 +167,10 @@ impl Pipeline {
             Phase::Poisoned(cause) => return Err(AppendError::Poisoned(cause.clone())),
         }
         let in_flight_bytes = shared.in_flight_bytes.load(Ordering::Acquire);
-        let limit_bytes = shared.options.in_flight_bytes_max;
+        // Publishers at full speed keep it full: upkeep must not have to win a race against them.
+        let ahead =
+            if purpose == Purpose::Upkeep { shared.options.in_flight_bytes_max / 4 } else { 0 };
+        let limit_bytes = shared.options.in_flight_bytes_max + ahead;
         if in_flight_bytes >= limit_bytes {
             intake.refused.for_now = true;
             return Err(AppendError::Full { in_flight_bytes, limit_bytes });
