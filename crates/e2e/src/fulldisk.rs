@@ -22,8 +22,11 @@ use crate::watch::wait_until;
 
 const QUEUE: &str = "queue:full";
 const DISK_FULL: u32 = 703;
-/// Refusals after which the disk counts as full.
-const REFUSALS: u64 = 200;
+/// Messages published at a time.
+const BURST: u64 = 200;
+/// Bursts of refusals after which the disk counts as full, and the pause between them.
+const DRY_BURSTS: u32 = 4;
+const DRY_PAUSE: Duration = Duration::from_millis(300);
 /// How long messages may be refused after all was drained and room was made.
 const ROOM_WITHIN: Duration = Duration::from_secs(20);
 const CREDIT: u32 = 1000;
@@ -157,26 +160,25 @@ impl Cycles<'_> {
         let mut publisher = Publisher::new(address, QUEUE, body_bytes)?.starting_at(first);
         let most = 2 * self.plan.volume_bytes / body_bytes as u64;
         let mut failed = None;
-        let mut refused = 0;
         let states = &mut self.states;
-        let mut answer = |_, answer| {
-            states.push(state(&answer, &mut failed));
-            refused += u64::from(answer.is_err());
-            refused
-        };
-        loop {
-            let mut refused = 0;
-            publisher.publish(50, &mut |number, given| refused = answer(number, given))?;
-            if refused >= REFUSALS || publisher.sent() - first > most {
-                break;
+        let mut dry = 0;
+        while dry < DRY_BURSTS && publisher.sent() - first <= most {
+            let before = states.len();
+            let mut answer = |_, answer| states.push(state(&answer, &mut failed));
+            publisher.publish(BURST, &mut answer)?;
+            publisher.finish(&mut answer)?;
+            if states[before..].contains(&State::Confirmed) {
+                dry = 0;
+            } else {
+                dry += 1;
+                // Space that was in use until just now is given back in the background.
+                std::thread::sleep(DRY_PAUSE);
             }
         }
-        publisher.finish(&mut |number, given| {
-            answer(number, given);
-        })?;
         if let Some(failed) = failed {
             bail!("while filling: {failed}");
         }
+        let refused = self.states.iter().filter(|state| **state == State::Refused).count() as u64;
         ensure!(refused > 0, "twice the volume was published and nothing refused");
         let confirmed =
             self.states.iter().filter(|state| **state == State::Confirmed).count() as u64;

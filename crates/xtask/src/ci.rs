@@ -55,6 +55,8 @@ const STEPS: &[Step] = &[
     },
     Step { name: "kill9", about: "kill -9 under load", run: kill9 },
     Step { name: "powercut", about: "power cuts under load", run: powercut },
+    Step { name: "fulldisk", about: "a small disk filled and drained", run: fulldisk },
+    Step { name: "backlog", about: "a long backlog: memory, disk, recovery", run: backlog },
     Step { name: "doc", about: "documentation builds", run: doc },
     Step { name: "counts", about: "instructions per message", run: |_| counts::check() },
     Step { name: "deny", about: "dependencies", run: |_| deny::run() },
@@ -184,6 +186,14 @@ fn kill9(_root: &Path) -> Result<Outcome> {
 
 fn powercut(_root: &Path) -> Result<Outcome> {
     campaign(&["powercut", "--cuts", POWER_CUTS])
+}
+
+fn fulldisk(_root: &Path) -> Result<Outcome> {
+    campaign(&["fulldisk", "--cycles", "5"])
+}
+
+fn backlog(_root: &Path) -> Result<Outcome> {
+    campaign(&["backlog", "--messages", "1000000"])
 }
 
 /// Runs a campaign; where the machine does not allow it, the summary says that it was not run.
