@@ -1,5 +1,6 @@
 //! Space is given back and nothing that is needed goes with it: random appends over three lanes,
-//! random deaths, random origins, crashes at any moment, against a naive model.
+//! random deaths, random origins, crashes at any moment, against a naive model. `COURANT_SEED`
+//! repeats one life, `COURANT_RUNS` multiplies their number.
 
 #![expect(clippy::cast_possible_truncation, reason = "small numbers from dice")]
 
@@ -299,7 +300,8 @@ impl Model {
 
 #[test]
 fn what_is_needed_stays_whatever_goes() {
-    let seeds = seed_from_environment().map_or(0..150, |seed| seed..seed + 1);
+    let runs = std::env::var("COURANT_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(1);
+    let seeds = seed_from_environment().map_or(0..150 * runs, |seed| seed..seed + 1);
     let (mut removed, mut rewritten, mut crashes) = (0, 0, 0);
     for seed in seeds {
         println!("COURANT_SEED={seed}");

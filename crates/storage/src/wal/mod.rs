@@ -4,8 +4,8 @@
 //! its `copies` and `checkpoint` (the small files beside), `index` and `summary` (its file),
 //! `directory` (the set of segments), `handles` (open files), `reserve` (for a full disk),
 //! `reader`, `reclaim` and `rewrite` (giving space back), `writer` (the log thread's end),
-//! `filler`, `recovery` (opening). A folder that is stopped is looked at by `check`, with `walk`,
-//! `stand`, `stopped` and `salvage`. `docs/format.md` draws the bytes.
+//! `filler`, `folder` and `recovery` (opening). A folder that is stopped is looked at by `check`,
+//! with `walk`, `stand`, `stopped` and `salvage`. `docs/format.md` draws the bytes.
 
 mod chain;
 mod check;
@@ -14,6 +14,7 @@ mod copies;
 mod defect;
 mod directory;
 mod filler;
+mod folder;
 mod handles;
 mod index;
 mod manifest;
@@ -190,7 +191,7 @@ impl Wal {
         visit: &mut dyn FnMut(Frame<'_>),
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Wal, Recovered), OpenError> {
-        let name = recovery::LOCK_NAME;
+        let name = folder::LOCK_NAME;
         let lock = disk.lock(name).map_err(|source| OpenError::Io {
             what: "locking",
             file: name.to_owned(),

@@ -21,7 +21,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::disk::{Disk, read_full, write_full};
+use crate::disk::{Disk, write_full};
 use crate::error::OpenError;
 use crate::frame::{Frame, LaneId, Seq};
 use crate::kind;
@@ -31,19 +31,14 @@ use crate::wal::checkpoint::{self, CheckpointFile};
 use crate::wal::copies::Copies;
 use crate::wal::defect::Defect;
 use crate::wal::directory::Directory;
+use crate::wal::folder::{self, failed, rotten};
 use crate::wal::index::Counts;
 use crate::wal::manifest::{self, Manifest};
 use crate::wal::reader::{self, Found, Placed, Verdict, Window, is_zero};
-use crate::wal::reserve;
-use crate::wal::segment::{
-    self, FILE_SUFFIX, FIRST_BATCH_AT, HeaderFault, Mark, Segment, SegmentHeader,
-};
+use crate::wal::segment::{FIRST_BATCH_AT, Mark, Segment};
 use crate::wal::summary;
 use crate::wal::writer::End;
 use crate::wal::{Progress, Recovered, RottenBody, TornTail, WalOptions};
-
-/// The lock on the folder.
-pub(crate) const LOCK_NAME: &str = "lock";
 
 /// More damaged bodies than this are only counted.
 const ROTTEN_BODIES_MAX: usize = 1024;
@@ -72,13 +67,13 @@ pub(crate) fn open(
         return create(disk, options, &names);
     }
     let (copies, manifest, mended) = Copies::read(&*disk)?;
-    let checkpoint = open_checkpoint(&*disk)?;
+    let checkpoint = folder::open_checkpoint(&*disk)?;
     let (shared, listed) = (Arc::clone(&disk), manifest.clone());
     let directory = Arc::new(Directory::new(shared, options, listed, copies));
     for entry in &manifest.segments {
-        directory.add(open_segment(&disk, entry)?);
+        directory.add(folder::open_segment(&disk, entry)?);
     }
-    let leftovers = leftovers(&*disk, &manifest, &names)?;
+    let leftovers = folder::leftovers(&*disk, &manifest, &names)?;
     // The manifest that is seen may have outlived a failed sync: nothing is removed, and nothing
     // written to a segment, before both copies of the list are certain.
     directory.sync_folder().map_err(|cause| poisoned(&cause))?;
@@ -91,18 +86,6 @@ pub(crate) fn open(
     let end = walk.run(&manifest)?;
     let (durable, mut recovered) = (walk.durable, walk.recovered);
     finish(&directory, checkpoint, end, durable, &mut recovered)
-}
-
-fn failed(what: &'static str, file: &str) -> impl FnOnce(io::Error) -> OpenError {
-    let file = file.to_owned();
-    move |source| match source.kind() {
-        io::ErrorKind::NotFound => OpenError::Missing { file },
-        _ => OpenError::Io { what, file, source },
-    }
-}
-
-fn rotten(file: &str, offset: u64, what: &'static str) -> OpenError {
-    OpenError::Rotten { file: file.to_owned(), offset, what }
 }
 
 fn poisoned(cause: &crate::error::Poison) -> OpenError {
@@ -118,14 +101,8 @@ fn unkept(cause: &crate::error::KeepError) -> OpenError {
 /// A fresh folder. A crash in the middle leaves one that is still taken as fresh: the manifest
 /// comes last.
 fn create(disk: Arc<dyn Disk>, options: WalOptions, names: &[String]) -> Result<Opened, OpenError> {
-    for name in names {
-        let ours = [LOCK_NAME, checkpoint::NAME, manifest::NEW_NAME, reserve::NAME];
-        let ours = ours.contains(&name.as_str());
-        if !ours && !name.ends_with(FILE_SUFFIX) && !name.ends_with(summary::SUFFIX) {
-            return Err(OpenError::Foreign { file: name.clone() });
-        }
-    }
-    for name in leftovers(&*disk, &Manifest::default(), names)? {
+    folder::refuse_foreign(names)?;
+    for name in folder::leftovers(&*disk, &Manifest::default(), names)? {
         disk.remove(name).map_err(failed("removing", name))?;
     }
     let file = disk.create(checkpoint::NAME).map_err(failed("creating", checkpoint::NAME))?;
@@ -136,71 +113,6 @@ fn create(disk: Arc<dyn Disk>, options: WalOptions, names: &[String]) -> Result<
     let end = End { segment, offset: FIRST_BATCH_AT, chain };
     let recovered = Recovered { clean: true, ..Recovered::default() };
     Ok(Opened { directory: Arc::new(directory), checkpoint, end, recovered })
-}
-
-fn open_checkpoint(disk: &dyn Disk) -> Result<CheckpointFile, OpenError> {
-    let name = checkpoint::NAME;
-    let file = disk.open(name).map_err(failed("opening", name))?;
-    let opened = CheckpointFile::open(file).map_err(failed("reading", name))?;
-    opened.ok_or_else(|| rotten(name, 0, "the statement how far the log is durable"))
-}
-
-fn open_segment(disk: &Arc<dyn Disk>, entry: &manifest::Entry) -> Result<Arc<Segment>, OpenError> {
-    let name = &entry.name;
-    let file = disk.open_log(name).map_err(failed("opening", name))?;
-    let mut sector = [0; SECTOR_BYTES];
-    let read = read_full(&*file, &mut sector, 0).map_err(failed("reading", name))?;
-    if read < SECTOR_BYTES {
-        return Err(rotten(name, read as u64, "the header of a segment"));
-    }
-    let (header, _) = SegmentHeader::decode(&sector).map_err(|fault| match fault {
-        HeaderFault::Newer(found) => OpenError::Newer { found, known: manifest::FORMAT_VERSION },
-        HeaderFault::Rotten => rotten(name, 0, "the header of a segment"),
-    })?;
-    if (header.id, header.generation) != (entry.id, entry.generation) {
-        return Err(rotten(name, 0, "the header of another segment"));
-    }
-    let segment = Segment::new(disk, &header, name.as_str().into());
-    segment.state_size(file.len().map_err(failed("reading", name))?);
-    Ok(Arc::new(segment.standing_for(entry.last)))
-}
-
-/// Files that a crash left behind: segments before a manifest listed them, or after none did any
-/// more. What is above all that is listed was never written to; if it was, the manifest is not what
-/// it should be.
-fn leftovers<'a>(
-    disk: &dyn Disk,
-    manifest: &Manifest,
-    names: &'a [String],
-) -> Result<Vec<&'a str>, OpenError> {
-    let listed_to = manifest.segments.last().map_or(0, |entry| entry.last);
-    let mut leftovers = Vec::new();
-    for name in names {
-        let beside = |entry: &manifest::Entry| summary::name_beside(&entry.name) == *name;
-        if name.ends_with(summary::SUFFIX) && !manifest.segments.iter().any(beside) {
-            leftovers.push(name.as_str());
-        }
-        let listed = manifest.segments.iter().any(|entry| entry.name == *name);
-        if listed || !name.ends_with(FILE_SUFFIX) {
-            continue;
-        }
-        let id = segment::parse_name(name).map_or(u64::MAX, |(id, _)| id);
-        if id > listed_to && holds_batch(disk, name)? {
-            let file = manifest::NAMES[0];
-            return Err(rotten(file, 0, "a list without a segment that is in use"));
-        }
-        leftovers.push(name);
-    }
-    Ok(leftovers)
-}
-
-fn holds_batch(disk: &dyn Disk, name: &str) -> Result<bool, OpenError> {
-    let file = disk.open(name).map_err(failed("opening", name))?;
-    let mut sectors = [0; 2 * SECTOR_BYTES];
-    read_full(&*file, &mut sectors, 0).map_err(failed("reading", name))?;
-    let (first, second) = sectors.split_at(SECTOR_BYTES);
-    Ok(SegmentHeader::decode(first)
-        .is_ok_and(|(_, seed)| BatchHeader::decode(second, seed).is_some()))
 }
 
 /// The walk over all batches.
