@@ -44,5 +44,7 @@ pub use memory::{Memory, MemoryOptions};
 pub use store::{
     Damage, Damaged, Listener, Living, Purpose, Reclaimed, Scrubbed, Store, Ticket, Urgency, Usage,
 };
-pub use wal::{Check, CheckError, Checked, Fault, Gap, Outcome, Seen, SegmentSeen, Span, Witness};
+pub use wal::{
+    Check, CheckError, Checked, Fault, Gap, Outcome, Seen, SegmentSeen, SetAside, Span, Witness,
+};
 pub use wal::{Defect, Progress, Recovered, RottenBody, TornTail, Wal, WalOptions};

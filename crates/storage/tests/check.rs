@@ -121,7 +121,7 @@ fn damage(disk: &SimDisk, dice: &mut Dice) -> String {
 type Shown = (u16, u64, bool);
 
 /// `None` if the folder seems to be of a later version.
-fn check(disk: &SimDisk) -> Option<(Checked, Vec<Shown>)> {
+fn check_of(disk: &SimDisk) -> Option<(Checked, Vec<Shown>)> {
     let mut seen = Vec::new();
     let mut check = match Check::begin(&disk.mount()) {
         Err(CheckError::Newer { .. }) => return None,
@@ -205,7 +205,7 @@ fn a_check_says_what_an_opening_does() {
         let Filled { disk, options, stored, checkpointed } = filled(&mut dice);
         println!("{}", damage(&disk, &mut dice));
         let before: Vec<_> = disk.files().iter().map(|(name, _)| disk.bytes(name)).collect();
-        let Some((checked, seen)) = check(&disk) else {
+        let Some((checked, seen)) = check_of(&disk) else {
             let opened = Wal::open(disk.mount(), options);
             assert!(matches!(opened, Err(OpenError::Newer { .. })));
             continue;
@@ -217,5 +217,62 @@ fn a_check_says_what_an_opening_does() {
         assert!(seen.iter().all(is_stored), "frames that were never stored");
         no_silent_loss(&checked, &seen, &stored[..checkpointed]);
         opening_agrees(&disk, options, &checked);
+    }
+}
+
+/// What a check shows is there after quarantine, and the folder opens.
+fn quarantine_keeps(disk: &SimDisk, options: &WalOptions, seed: u64) {
+    let mut seen = Vec::new();
+    let Ok(mut check) = Check::begin(&disk.mount()) else { return };
+    let origins = check.origins();
+    let checked = check.run(&mut |frame: &Seen<'_>| {
+        if frame.frame.kind >= 0x10 {
+            let (lane, seq) = (frame.frame.lane.0, frame.frame.seq.0);
+            seen.push((lane, seq, frame.frame.body.len(), frame.body_is_intact));
+        }
+        ControlFlow::Continue(())
+    });
+    let checked = checked.unwrap();
+    let aside = SimDisk::new();
+    let set = check.set_aside(&checked, &*aside.mount(), &origins).unwrap();
+    for name in &set.files {
+        assert!(aside.files().iter().any(|(file, _)| file == name));
+    }
+    // Everything of it is durable.
+    disk.crash(seed * 5);
+    let (again, _) = check_of(disk).unwrap();
+    let is_left = |fault: &courant_storage::Fault| {
+        matches!(fault.at.what, Damage::Body { .. } | Damage::Index)
+    };
+    assert!(again.faults.iter().all(is_left), "{:#?}", again.faults);
+    let (wal, recovered) = Wal::open(disk.mount(), options.clone()).unwrap();
+    assert!(!recovered.clean, "what was acked may come again");
+    let mut found = Vec::new();
+    wal.scan(&mut |frame| {
+        found.push((frame.lane.0, frame.seq.0));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    for (lane, seq, len, is_intact) in seen {
+        let origin = origins.iter().find(|(of, _)| of.0 == lane).map_or(0, |(_, seq)| seq.0);
+        assert!(seq < origin || found.contains(&(lane, seq)), "{lane}/{seq} is not there");
+        let mut bytes = Vec::new();
+        match wal.read(LaneId(lane), Seq(seq), &mut bytes) {
+            Ok(()) => assert!(is_intact && bytes == body(lane, seq, len), "{lane}/{seq}"),
+            Err(error) => assert!(!is_intact, "{lane}/{seq}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn quarantine_keeps_all_that_a_check_shows() {
+    for seed in rounds() {
+        println!("COURANT_SEED={seed}");
+        let mut dice = Dice::new(seed ^ 0x7777);
+        let Filled { disk, options, .. } = filled(&mut dice);
+        for _ in 0..=dice.below(3) {
+            println!("{}", damage(&disk, &mut dice));
+        }
+        quarantine_keeps(&disk, &options, seed);
     }
 }

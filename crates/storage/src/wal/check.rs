@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::disk::{Disk, File, read_full};
-use crate::frame::{Frame, LaneId, Seq, le_u32};
+use crate::frame::{Frame, FrameHeader, LaneId, Seq, le_u32};
 use crate::limits::SECTOR_BYTES;
 use crate::store::{Damage, Damaged};
 use crate::wal::TornTail;
@@ -66,6 +66,7 @@ pub struct Seen<'a> {
     pub frame: Frame<'a>,
     /// Whether the body is what was written.
     pub body_is_intact: bool,
+    pub(crate) header: FrameHeader,
 }
 
 /// Who is shown what a check reads.

@@ -5,7 +5,8 @@
 //! `directory` (the set of segments), `handles` (open files), `reserve` (for a full disk),
 //! `reader`, `reclaim` and `rewrite` (giving space back), `writer` (the log thread's end),
 //! `filler`, `folder` and `recovery` (opening). A folder that is stopped is looked at by `check`,
-//! with `walk`, `stand`, `stopped` and `salvage`. `docs/format.md` draws the bytes.
+//! with `walk`, `stand`, `stopped` and `salvage`, and put right by `quarantine`. `docs/format.md`
+//! draws the bytes.
 
 mod chain;
 mod check;
@@ -18,6 +19,7 @@ mod folder;
 mod handles;
 mod index;
 mod manifest;
+mod quarantine;
 mod reader;
 mod reclaim;
 mod recovery;
@@ -54,6 +56,7 @@ pub use check::{
     Check, CheckError, Checked, Fault, Gap, Outcome, Seen, SegmentSeen, Span, Witness,
 };
 pub use defect::{Defect, UnknownDefect};
+pub use quarantine::SetAside;
 
 /// How a log is laid out and driven. All fields have defaults.
 #[derive(Debug, Clone)]

@@ -126,14 +126,14 @@ fn failed(what: &'static str, file: &str) -> impl FnOnce(io::Error) -> KeepError
 }
 
 /// The new file, while it is being written.
-struct Output {
-    file: Arc<dyn File>,
+pub(crate) struct Output {
+    pub(crate) file: Arc<dyn File>,
     seed: u32,
     /// The durable mark of its batches: nothing in front of it depends on them.
     start: Mark,
     chain: u32,
     /// Where the next batch begins.
-    at: u64,
+    pub(crate) at: u64,
     /// The open batch.
     bytes: Vec<u8>,
     frames: u32,
@@ -141,7 +141,7 @@ struct Output {
 }
 
 impl Output {
-    fn new(file: Arc<dyn File>, header: &SegmentHeader) -> Output {
+    pub(crate) fn new(file: Arc<dyn File>, header: &SegmentHeader) -> Output {
         let seed = header.seed();
         Output {
             file,
@@ -155,7 +155,7 @@ impl Output {
         }
     }
 
-    fn push(&mut self, placed: &Placed<'_>) -> io::Result<()> {
+    pub(crate) fn push(&mut self, placed: &Placed<'_>) -> io::Result<()> {
         let FrameHeader { kind, lane, seq, .. } = placed.header;
         if kind::is_callers(kind) {
             self.index.note(lane, seq, self.at + self.bytes.len() as u64);
@@ -186,7 +186,7 @@ impl Output {
     }
 
     /// Ends the file with a seal that says that nothing follows.
-    fn seal(&mut self) -> io::Result<()> {
+    pub(crate) fn seal(&mut self) -> io::Result<()> {
         self.flush()?;
         let head = [SealReason::Roll as u8, 0, 0, 0, 0, 0, 0, 0];
         let meta = FrameMeta {

@@ -284,6 +284,7 @@ impl<'a> Walk<'a> {
                 offset: at + placed.at as u64,
                 frame: placed.header.frame(placed.head, placed.body),
                 body_is_intact: placed.body_is_intact(),
+                header: placed.header,
             };
             self.note(&seen, &placed, stand.listed.is_passed);
             if self.witness.frame(&seen).is_break() {
