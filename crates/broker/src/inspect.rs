@@ -10,7 +10,7 @@
 use crate::codec::{self, Scratch};
 use crate::error::OpenError;
 use crate::recovery;
-use crate::snapshot::state_lane;
+use crate::snapshot::{self, state_lane};
 use courant_engine::{Engine, MessageId, Page, QueueId, Record};
 use courant_storage::{
     Check, CheckError, Disk, Frame, LaneId, ReadError, RealDisk, Seen, Seq, Store, Witness,
@@ -22,7 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use courant_storage::{CheckError as FolderError, Damage, Damaged, Fault, Gap, Outcome};
-pub use courant_storage::{Checked, SegmentSeen, Span};
+pub use courant_storage::{Checked, SegmentSeen, SetAside, Span};
 
 const SHARD: u16 = 0;
 /// Memory for the entries of long queues.
@@ -33,6 +33,7 @@ const LOST_MAX: usize = 100;
 /// A stopped folder.
 pub struct Inspection {
     check: Check,
+    roots: Roots,
 }
 
 /// What was found.
@@ -139,6 +140,43 @@ struct Memo<'p> {
     whole: Seqs,
     /// Frames of the state lane, and how long their bodies are.
     state: BTreeMap<u64, u32>,
+    roots: Roots,
+}
+
+/// Roots of snapshots that were met: where the log would begin if nobody said so.
+#[derive(Debug, Default)]
+struct Roots {
+    /// First seq, covered seq and parts still to come of the one being met.
+    open: Option<(u64, u64, u32)>,
+    /// First seq and covered seq of the newest that is complete.
+    newest: Option<(u64, u64)>,
+}
+
+impl Roots {
+    fn note(&mut self, seen: &Seen<'_>) {
+        let Some((part, parts, covers)) = snapshot::part(seen.frame.head) else { return };
+        let seq = seen.frame.seq.0;
+        if part == 0 {
+            self.open = Some((seq, covers, parts));
+        }
+        let Some((first, covers, left)) = &mut self.open else { return };
+        if seq != *first + u64::from(part) || !seen.body_is_intact {
+            self.open = None;
+            return;
+        }
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.newest = Some((*first, *covers));
+            self.open = None;
+        }
+    }
+
+    fn origins(&self) -> Vec<(LaneId, Seq)> {
+        let both = |(first, covers): (u64, u64)| {
+            [(LaneId(SHARD), Seq(covers + 1)), (state_lane(SHARD), Seq(first))]
+        };
+        self.newest.map_or(Vec::new(), |newest| both(newest).to_vec())
+    }
 }
 
 impl Witness for Memo<'_> {
@@ -146,6 +184,9 @@ impl Witness for Memo<'_> {
         let Frame { kind, lane, seq, body_len, .. } = seen.frame;
         if lane == state_lane(SHARD) {
             self.state.insert(seq.0, body_len);
+            if kind == codec::SNAPSHOT_ROOT {
+                self.roots.note(seen);
+            }
         } else if lane == LaneId(SHARD) && codec::name(kind).is_some() {
             self.records += 1;
             if kind == codec::PUBLISHED {
@@ -179,7 +220,7 @@ impl Inspection {
 
     /// The same on any disk.
     pub fn begin_on(disk: &Arc<dyn Disk>) -> Result<Self, CheckError> {
-        Ok(Self { check: Check::begin(disk)? })
+        Ok(Self { check: Check::begin(disk)?, roots: Roots::default() })
     }
 
     /// Bytes that a run reads.
@@ -190,9 +231,11 @@ impl Inspection {
     /// Reads everything; `progress` is told how many bytes more were read.
     pub fn run(&mut self, progress: &mut dyn FnMut(u64)) -> Result<Report, CheckError> {
         let (whole, state) = (Seqs::default(), BTreeMap::new());
-        let mut memo = Memo { progress, records: 0, messages: 0, whole, state };
+        let roots = Roots::default();
+        let mut memo = Memo { progress, records: 0, messages: 0, whole, state, roots };
         let log = self.check.run(&mut memo)?;
-        let Memo { records, messages, whole, state, .. } = memo;
+        let Memo { records, messages, whole, state, roots, .. } = memo;
+        self.roots = roots;
         let live_bytes = vec![0; log.segments.len()];
         let (queues, snapshot, unknown) = (Vec::new(), None, None);
         let mut report = Report { log, records, messages, live_bytes, queues, snapshot, unknown };
@@ -201,6 +244,20 @@ impl Inspection {
             Err(error) => report.unknown = Some(error),
         }
         Ok(report)
+    }
+
+    /// Sets aside what a run found, into a folder that is made for it. The folder itself then holds
+    /// all the rest.
+    pub fn set_aside(self, report: &Report, into: &Path) -> Result<SetAside, CheckError> {
+        let failed =
+            |source| CheckError::Io { what: "making", file: into.display().to_string(), source };
+        let aside = RealDisk::new(into).map_err(failed)?;
+        self.set_aside_on(report, &aside)
+    }
+
+    /// The same on any disk.
+    pub fn set_aside_on(self, report: &Report, aside: &dyn Disk) -> Result<SetAside, CheckError> {
+        self.check.set_aside(&report.log, aside, &self.roots.origins())
     }
 
     /// Shows every record, until `see` breaks.
@@ -219,6 +276,15 @@ impl Report {
     pub fn is_whole(&self) -> bool {
         let is_whole = |queue: &QueueSeen| queue.lost_count == 0 && queue.unread.is_none();
         self.log.faults.is_empty() && self.unknown.is_none() && self.queues.iter().all(is_whole)
+    }
+
+    /// Whether there is damage that a broker does not get over by itself.
+    pub fn needs_quarantine(&self) -> bool {
+        let is_in_the_way = |fault: &Fault| {
+            let is_body = matches!(fault.at.what, Damage::Body { .. });
+            fault.outcome == Outcome::Refused || fault.outcome == Outcome::Unseen && !is_body
+        };
+        self.log.faults.iter().any(is_in_the_way)
     }
 
     /// The queues that a damaged body is in.

@@ -123,6 +123,16 @@ impl Writing {
     }
 }
 
+/// What the head of a part of a root says: its number, of how many, and the last record that the
+/// snapshot covers.
+pub(crate) fn part(head: &[u8]) -> Option<(u32, u32, u64)> {
+    let (part, rest) = head.split_first_chunk()?;
+    let (parts, rest) = rest.split_first_chunk()?;
+    let (_first_page, rest) = rest.split_first_chunk::<8>()?;
+    let covers = u64::from_le_bytes(*rest.first_chunk()?);
+    Some((u32::from_le_bytes(*part), u32::from_le_bytes(*parts), covers))
+}
+
 /// A root that was read back.
 pub(crate) struct Root {
     pub(crate) bytes: Vec<u8>,

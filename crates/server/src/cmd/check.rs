@@ -8,16 +8,18 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use courant::inspect::{Fault, Inspection, Outcome, QueueSeen, Report};
+use courant::inspect::{Fault, Inspection, Outcome, QueueSeen, Report, SetAside};
+use serde_json::json;
 
 use crate::folder_report::{self, id, plural, size};
 
 const HELP: &str = "\
 The broker of the folder must be stopped. Everything is read and verified; nothing
-is changed.
+is changed, unless --quarantine is given: then the damaged parts are copied into
+DIR/quarantine-N, with a page that says what they are, and everything else stays.
 
 Exit codes:
-  0  the folder is whole
+  0  the folder is whole, or a broker starts on it after --quarantine
   1  it is damaged, or could not be checked; the reason is on stderr
   2  wrong usage";
 
@@ -29,6 +31,10 @@ pub(crate) struct Check {
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 
+    /// Set damaged parts aside, so that a broker starts with all the rest
+    #[arg(long)]
+    quarantine: bool,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -39,18 +45,56 @@ impl Check {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let cannot = || format!("cannot check {}", self.folder.display());
         let mut inspection = Inspection::begin(&self.folder).with_context(cannot)?;
-        let report = read(&mut inspection).with_context(cannot)?;
-        let text = if self.json {
-            format!("{}\n", folder_report::json(&report))
-        } else {
-            summary(&report)
-        };
-        folder_report::print(&text)?;
-        if report.is_whole() {
+        let mut report = read(&mut inspection).with_context(cannot)?;
+        let mut set_aside = None;
+        if self.quarantine && report.needs_quarantine() {
+            let into = self.free_folder();
+            let set = inspection.set_aside(&report, &into).with_context(cannot)?;
+            set_aside = Some((into, set));
+            if !self.json {
+                folder_report::print(&summary(&report))?;
+            }
+            inspection = Inspection::begin(&self.folder).with_context(cannot)?;
+            report = read(&mut inspection).with_context(cannot)?;
+        }
+        self.show(&report, set_aside.as_ref())?;
+        let starts = report.unknown.is_none() && !report.needs_quarantine();
+        if report.is_whole() || self.quarantine && starts {
             return Ok(());
         }
         let places = report.log.faults.len() as u64;
         bail!("{} is damaged: {}", self.folder.display(), plural(places, "place", "places"));
+    }
+
+    fn show(&self, report: &Report, set: Option<&(PathBuf, SetAside)>) -> anyhow::Result<()> {
+        if self.json {
+            let mut json = folder_report::json(report);
+            if let (Some((into, set)), Some(members)) = (set, json.as_object_mut()) {
+                let set = json!({"folder": into, "files": set.files, "bytes": set.bytes,
+                    "rewritten": set.rewritten, "removed": set.removed});
+                members.insert("set_aside".to_owned(), set);
+            }
+            return folder_report::print(&format!("{json}\n"));
+        }
+        let mut text = String::new();
+        if let Some((into, set)) = set {
+            let _ = writeln!(
+                text,
+                "\nset aside in {}: {}, {}\nmessages that were acked near them may come again, \
+                 as redelivered: maybe\n\nnow:\n",
+                into.display(),
+                plural(set.files.len() as u64, "range", "ranges"),
+                size(set.bytes)
+            );
+        }
+        text.push_str(&summary(report));
+        folder_report::print(&text)
+    }
+
+    /// The first `quarantine-N` that is not there.
+    fn free_folder(&self) -> PathBuf {
+        let named = |number: u32| self.folder.join(format!("quarantine-{number}"));
+        (1..u32::MAX).map(named).find(|folder| !folder.exists()).unwrap_or_else(|| named(0))
     }
 }
 
@@ -163,5 +207,13 @@ fn write_remedy(text: &mut String, report: &Report) -> std::fmt::Result {
     if report.unknown.is_none() && report.log.faults.iter().all(is_mended) {
         return writeln!(text, "\na broker may be started");
     }
-    writeln!(text, "\nrestore the folder from a backup if there is one: see docs/damaged-folder.md")
+    if !report.needs_quarantine() {
+        let what = "what cannot be read is parked as corrupt";
+        return writeln!(text, "\na broker may be started: {what}");
+    }
+    writeln!(
+        text,
+        "\nrestore the folder from a backup if there is one; else set the damage aside:"
+    )?;
+    writeln!(text, "    courant check DIR --quarantine")
 }
