@@ -120,15 +120,24 @@ fn go_on(wal: &Wal) -> Result<(), String> {
 
 /// One life with a fault at one operation (or at one read), killed or crashed where it ends.
 /// Gives nothing if the life was over before the fault.
-pub fn run_fault(seed: u64, operation: u64, fault: Fault) -> Result<Option<Counts>, Failure> {
+pub fn run_fault(
+    seed: u64,
+    operation: u64,
+    fault: Fault,
+    defect: Option<Defect>,
+) -> Result<Option<Counts>, Failure> {
     let case = format!("{fault:?} at operation {operation}, COURANT_SEED={seed}");
-    one_fault(seed, operation, fault).map_err(|what| Failure { case, what })
+    one_fault(seed, (operation, fault), defect).map_err(|what| Failure { case, what })
 }
 
-fn one_fault(seed: u64, operation: u64, fault: Fault) -> Result<Option<Counts>, String> {
+fn one_fault(
+    seed: u64,
+    (operation, fault): (u64, Fault),
+    defect: Option<Defect>,
+) -> Result<Option<Counts>, String> {
     /// More than 2,000 operations.
     const STEPS: u64 = 600;
-    let mut work = Work::new(seed, None);
+    let mut work = Work::new(seed, defect);
     work.fail_at(operation, fault);
     let ended = work.run(STEPS);
     let mut counts = Counts { done: work.counts, ..Counts::default() };
@@ -147,7 +156,7 @@ fn one_fault(seed: u64, operation: u64, fault: Fault) -> Result<Option<Counts>, 
     work.disk.kill();
     work.disk.set_capacity(None);
     let expected = work.history.expected();
-    let (wal, _) = Wal::open(work.disk.mount(), options(&mut work.dice, None))
+    let (wal, _) = Wal::open(work.disk.mount(), options(&mut work.dice, defect))
         .map_err(|error| format!("not opened: {error}"))?;
     expected.judge(&wal)?;
     go_on(&wal)?;

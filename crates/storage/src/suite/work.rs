@@ -14,8 +14,6 @@ use crate::wal::{Defect, Wal, WalOptions};
 /// Two lanes of messages and one of state.
 const LANES: [u16; 3] = [0, 1, 0x8000];
 
-// Until it is built.
-const FULL_BUILT: bool = false;
 
 /// A log at work.
 pub(super) struct Work {
@@ -116,7 +114,6 @@ impl Work {
                 62..70 => self.give_up(),
                 70..77 => self.raise_origins()?,
                 77..87 => self.reclaim()?,
-                87..96 if !FULL_BUILT => {}
                 87..96 => self.change_room(),
                 96..98 => self.close()?,
                 _ => drop(self.kill()),

@@ -70,7 +70,12 @@ impl Copies {
     }
 
     /// Replaces both, durably. After an error one of them at least is as before.
-    pub(crate) fn replace(&mut self, disk: &dyn Disk, manifest: &Manifest) -> Result<(), Poison> {
+    pub(crate) fn replace(
+        &mut self,
+        disk: &dyn Disk,
+        manifest: &Manifest,
+        skips_sync: bool,
+    ) -> Result<(), Poison> {
         let bytes = manifest.encode();
         for (name, file) in NAMES.iter().zip(&self.files) {
             if let Some(file) = file {
@@ -85,7 +90,9 @@ impl Copies {
             match slot {
                 Some(file) => {
                     write_full(&**file, &bytes, 0).map_err(written(name, 0))?;
-                    file.sync_all().map_err(synced(name))?;
+                    if !skips_sync {
+                        file.sync_all().map_err(synced(name))?;
+                    }
                 }
                 None => *slot = Some(make(disk, name, &bytes)?),
             }

@@ -12,12 +12,33 @@ pub enum Defect {
     SkippedDirectorySync,
     /// Rot is taken for a torn tail: the log is cut at any bad checksum.
     TruncateAtBadChecksum,
+    /// The list of segments is replaced without a sync.
+    MissingManifestSync,
+    /// A write that found no room is taken for done.
+    NoSpaceTakenAsWritten,
+    /// A segment that was written again is not synced before the old one is removed.
+    RewriteBeforeSync,
+    /// The checkpoint says that a batch is durable before it is.
+    CheckpointAhead,
+    /// The origin of a lane of state is taken for that of the lane of its messages.
+    LaneMixedUp,
+    /// The reserve is not given back when the disk is full.
+    ReserveNotReleased,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Defect; 3] =
-        [Defect::ConfirmBeforeSync, Defect::SkippedDirectorySync, Defect::TruncateAtBadChecksum];
+    pub const ALL: [Defect; 9] = [
+        Defect::ConfirmBeforeSync,
+        Defect::SkippedDirectorySync,
+        Defect::TruncateAtBadChecksum,
+        Defect::MissingManifestSync,
+        Defect::NoSpaceTakenAsWritten,
+        Defect::RewriteBeforeSync,
+        Defect::CheckpointAhead,
+        Defect::LaneMixedUp,
+        Defect::ReserveNotReleased,
+    ];
 
     /// The name by which it is asked for.
     #[must_use]
@@ -26,6 +47,12 @@ impl Defect {
             Defect::ConfirmBeforeSync => "confirm-before-sync",
             Defect::SkippedDirectorySync => "skipped-directory-sync",
             Defect::TruncateAtBadChecksum => "truncate-at-bad-checksum",
+            Defect::MissingManifestSync => "missing-manifest-sync",
+            Defect::NoSpaceTakenAsWritten => "no-space-taken-as-written",
+            Defect::RewriteBeforeSync => "rewrite-before-sync",
+            Defect::CheckpointAhead => "checkpoint-ahead",
+            Defect::LaneMixedUp => "lane-mixed-up",
+            Defect::ReserveNotReleased => "reserve-not-released",
         }
     }
 

@@ -90,7 +90,8 @@ impl Directory {
             Some(_) => Room::on(Arc::clone(&disk), options.segment_bytes, options.reserve_bytes),
         });
         let held = if volume.is_some() { options.reserve_bytes } else { 0 };
-        let reserve = Reserve::new(Arc::clone(&disk), Arc::clone(&room), held);
+        let reserve = Reserve::new(Arc::clone(&disk), Arc::clone(&room), held)
+            .stuck(Defect::ReserveNotReleased.is_in(&options));
         let (known, handles) = (RwLock::new(known), Handles::default());
         Directory { disk, options, room, reserve, listed, known, handles }
     }
@@ -253,7 +254,8 @@ impl Directory {
     fn replace(&self, listed: &mut Listed, mut manifest: Manifest) -> Result<(), Poison> {
         manifest.generation += 1;
         let copies = &mut listed.copies;
-        let replace = || copies.replace(&*self.disk, &manifest);
+        let skips_sync = Defect::MissingManifestSync.is_in(&self.options);
+        let replace = || copies.replace(&*self.disk, &manifest, skips_sync);
         self.reserve.lend(copies::ROOM_BYTES, Need::Anything, replace)?;
         listed.manifest = manifest;
         Ok(())
@@ -289,7 +291,10 @@ impl Directory {
     pub(crate) fn raise_origins(&self, origins: &[(LaneId, Seq)]) -> Result<(), KeepError> {
         self.change(|manifest| {
             let mut changed = false;
-            for &(lane, origin) in origins {
+            for &(mut lane, origin) in origins {
+                if Defect::LaneMixedUp.is_in(&self.options) {
+                    lane.0 &= 0x7fff;
+                }
                 changed |= manifest.raise(lane, origin);
             }
             changed

@@ -33,6 +33,8 @@ pub(crate) struct Reserve {
     room: Arc<Room>,
     whole_bytes: u64,
     held: Mutex<Held>,
+    /// Only a defect keeps it all.
+    is_stuck: bool,
 }
 
 #[derive(Default)]
@@ -44,7 +46,12 @@ struct Held {
 impl Reserve {
     /// A reserve that is not made yet; of 0 bytes: none.
     pub(crate) fn new(disk: Arc<dyn Disk>, room: Arc<Room>, whole_bytes: u64) -> Reserve {
-        Reserve { disk, room, whole_bytes, held: Mutex::default() }
+        Reserve { disk, room, whole_bytes, held: Mutex::default(), is_stuck: false }
+    }
+
+    /// The same, which gives nothing back if it is a defect.
+    pub(crate) fn stuck(self, is_stuck: bool) -> Reserve {
+        Reserve { is_stuck, ..self }
     }
 
     /// Takes up the file, or makes it, as far as there is space.
@@ -117,6 +124,9 @@ impl Reserve {
         };
         let to = held.bytes.saturating_sub(bytes).max(left);
         let Some(file) = held.file.as_ref().filter(|_| to < held.bytes) else { return false };
+        if self.is_stuck {
+            return false;
+        }
         // The space may be free only once the file system has noted it: so it is synced. What
         // that says about this file is of no interest to the log.
         let given = file.set_len(to).is_ok() && file.sync_all().is_ok();

@@ -16,6 +16,7 @@ use crate::frame::{FrameHeader, FrameMeta, LaneId, Seq};
 use crate::kind;
 use crate::limits::{BATCH_HEADER_BYTES, FRAME_ALIGN_BYTES, SECTOR_BYTES};
 use crate::wal::chain::{self, Bodies};
+use crate::wal::defect::Defect;
 use crate::wal::directory::{Directory, synced};
 use crate::wal::index::SegmentIndex;
 use crate::wal::reader::{self, Placed};
@@ -76,7 +77,9 @@ fn write(
         copy(part, census, &mut output)?.map_err(|error| writing()(error))?;
     }
     output.seal().map_err(|error| writing()(error))?;
-    match output.file.sync_all() {
+    let skips_sync = Defect::RewriteBeforeSync.is_in(&directory.options);
+    let synced_all = if skips_sync { Ok(()) } else { output.file.sync_all() };
+    match synced_all {
         // Nothing of it is in use: it is given up, and what it was made of is still there.
         Err(error) if is_full(&error) => return Err(writing()(error)),
         done => done.map_err(|error| directory.poison(synced(name)(error)))?,

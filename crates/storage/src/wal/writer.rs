@@ -144,9 +144,10 @@ impl Writer {
         *chain = chain::complete(bytes, frames, self.durable, *chain, segment.seed);
         let behind = at + bytes.len() as u64;
         segment.claim_for_log(behind);
-        let put = || {
-            let put = segment.file().and_then(|file| write_full(&*file, bytes, at));
-            put.map_err(written(&segment.name, at))
+        let takes_all = Defect::NoSpaceTakenAsWritten.is_in(&self.directory.options);
+        let put = || match segment.file().and_then(|file| write_full(&*file, bytes, at)) {
+            Err(error) if takes_all && is_full(&error) => Ok(()),
+            put => put.map_err(written(&segment.name, at)),
         };
         // A file system that copies on writing, or counts per user, may find no space even here.
         // What was written of it is then written once more.
@@ -253,6 +254,9 @@ impl Sink for Writer {
         batch.pad();
         self.roll_for(batch.bytes_mut().len() as u64)?;
         let at = self.put(batch)?;
+        if Defect::CheckpointAhead.is_in(&self.directory.options) {
+            self.checkpoint.put(self.mark(), false).map_err(synced(checkpoint::NAME))?;
+        }
         self.sealed = false;
         self.placed.push_back((Arc::clone(&self.end.segment), at));
         Ok(())
