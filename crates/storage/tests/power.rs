@@ -2,6 +2,7 @@
 //! `COURANT_SEED` repeats one of them, `COURANT_STATES` and `COURANT_RUNS` change their number.
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests panic")]
+#![allow(clippy::print_stdout, reason = "what was counted, and how a defect was caught")]
 
 use courant_storage::Defect;
 use courant_storage::sim::Fault;
