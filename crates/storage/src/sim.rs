@@ -93,6 +93,11 @@ impl SimDisk {
         self.world().capacity = bytes;
     }
 
+    /// Others take so many bytes of the volume.
+    pub fn set_taken(&self, bytes: u64) {
+        self.world().taken = bytes;
+    }
+
     /// Bytes that have a place on the disk, preallocated ones too.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {

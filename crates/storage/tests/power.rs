@@ -101,3 +101,8 @@ fn a_write_without_room_that_is_taken_as_done_is_caught() {
     let failure = (1..200).find_map(faulty).expect("it was not caught");
     println!("{defect:?}: {failure}");
 }
+
+#[test]
+fn a_reserve_that_is_not_given_back_is_caught() {
+    caught(Defect::ReserveNotReleased);
+}

@@ -17,6 +17,8 @@ pub(super) struct World {
     pub(super) vault: Vault,
     pub(super) faults: Faults,
     pub(super) capacity: Option<u64>,
+    /// What others have on the same volume.
+    pub(super) taken: u64,
     pub(super) recorded: Option<(Vault, Vec<Op>)>,
     /// Rises with every crash.
     epoch: u64,
@@ -55,7 +57,8 @@ impl World {
         let (Some(capacity), Some(contents)) = (self.capacity, self.vault.files.get(file)) else {
             return len;
         };
-        let free = capacity.saturating_sub(self.vault.used_bytes()) / BLOCK_BYTES as u64;
+        let free =
+            capacity.saturating_sub(self.vault.used_bytes() + self.taken) / BLOCK_BYTES as u64;
         let fits = |len: &usize| contents.new_blocks(offset, *len) as u64 <= free;
         if fits(&len) {
             return len;
@@ -310,7 +313,7 @@ impl Disk for Mount {
 
     fn space(&self) -> io::Result<Option<Space>> {
         let world = self.world()?;
-        let used = world.vault.used_bytes();
+        let used = world.vault.used_bytes() + world.taken;
         let space = |total: u64| Space { total, available: total.saturating_sub(used) };
         Ok(world.capacity.map(space))
     }

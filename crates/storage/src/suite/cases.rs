@@ -69,7 +69,16 @@ pub(super) fn append(
     frames: &[(u16, u64, usize)],
 ) -> Result<Ticket, AppendError> {
     let bytes = frames.iter().map(|&(_, _, len)| len + FRAME_ROOM_BYTES).sum();
-    store.append(urgency, Purpose::Messages { bytes }, &mut |open| {
+    append_for(store, urgency, Purpose::Messages { bytes }, frames)
+}
+
+pub(super) fn append_for(
+    store: &dyn Store,
+    urgency: Urgency,
+    purpose: Purpose,
+    frames: &[(u16, u64, usize)],
+) -> Result<Ticket, AppendError> {
+    store.append(urgency, purpose, &mut |open| {
         for &(lane, seq, len) in frames {
             let head = head_of(lane, seq);
             let (first, rest) = head.split_at(3);

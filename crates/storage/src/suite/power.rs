@@ -12,6 +12,8 @@ use crate::wal::{Defect, Wal};
 
 /// Steps of one life.
 const STEPS: u64 = 60;
+/// One life of so many is on a small volume.
+const SMALL_VOLUME_EVERY: u64 = 5;
 /// Seeded subsets at each moment.
 const SUBSETS: u64 = 2;
 
@@ -51,6 +53,9 @@ pub fn run(seed: u64, defect: Option<Defect>) -> Result<Counts, Failure> {
 
 fn losses(seed: u64, defect: Option<Defect>) -> Result<Counts, String> {
     let mut work = Work::new(seed, defect);
+    if seed % SMALL_VOLUME_EVERY == 3 {
+        work = work.on_small_volume();
+    }
     work.disk.record();
     match work.run(STEPS) {
         Ok(()) => {}
@@ -154,9 +159,8 @@ fn one_fault(
         work.disk.crash(work.dice.roll());
     }
     work.disk.kill();
-    work.disk.set_capacity(None);
     let expected = work.history.expected();
-    let (wal, _) = Wal::open(work.disk.mount(), options(&mut work.dice, defect))
+    let (wal, _) = Wal::open(work.disk.mount(), work.options())
         .map_err(|error| format!("not opened: {error}"))?;
     expected.judge(&wal)?;
     go_on(&wal)?;

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use crate::error::{AppendError, KeepError};
 use crate::frame::{LaneId, Seq};
 use crate::sim::{Dice, Fault, SimDisk};
-use crate::store::{Store, Ticket, Urgency};
+use crate::store::{Purpose, Store, Ticket, Urgency};
 use crate::suite::history::{Event, Expected, History, Shown, Teller};
 use crate::suite::{Watch, cases, ensure};
 use crate::wal::{Defect, Wal, WalOptions};
 
 /// Two lanes of messages and one of state.
-const LANES: [u16; 3] = [0, 1, 0x8000];
+const LANES: [u16; 3] = [0, 1, STATE];
+const STATE: u16 = 0x8000;
 
+/// A small volume.
+const VOLUME_BYTES: u64 = 1 << 20;
 
 /// A log at work.
 pub(super) struct Work {
@@ -25,6 +28,8 @@ pub(super) struct Work {
     open: Option<Open>,
     /// The fault that is to come, and at which operation of all (or read, for a failed read).
     fault: Option<(u64, Fault)>,
+    /// Size of the volume, if it ends.
+    volume: Option<u64>,
     pub(super) counts: Done,
 }
 
@@ -35,6 +40,8 @@ pub struct Done {
     pub appends: u64,
     /// Appends that were refused because the disk is full.
     pub full: u64,
+    /// Appends for upkeep that were accepted after that.
+    pub kept_up: u64,
     /// Origins that were raised.
     pub raised: u64,
     /// Segments that were removed.
@@ -49,6 +56,7 @@ impl std::ops::AddAssign for Done {
     fn add_assign(&mut self, other: Done) {
         self.appends += other.appends;
         self.full += other.full;
+        self.kept_up += other.kept_up;
         self.raised += other.raised;
         self.removed += other.removed;
         self.rewritten += other.rewritten;
@@ -93,8 +101,14 @@ impl Work {
         let disk = SimDisk::new();
         let history = History::new(&disk);
         let (next_seq, counts) = ([0; LANES.len()], Done::default());
-        let (open, fault) = (None, None);
-        Work { disk, dice: Dice::new(seed), history, defect, next_seq, open, fault, counts }
+        let (dice, open, fault, volume) = (Dice::new(seed), None, None, None);
+        Work { disk, dice, history, defect, next_seq, open, fault, volume, counts }
+    }
+
+    /// On a small volume, which fills up.
+    pub(super) fn on_small_volume(self) -> Work {
+        self.disk.set_capacity(Some(VOLUME_BYTES));
+        Work { volume: Some(VOLUME_BYTES), ..self }
     }
 
     /// Has one fault at an operation, also when the log is killed and opened before that.
@@ -135,8 +149,17 @@ impl Work {
         fails_later
     }
 
-    fn open(&mut self) -> Result<(), End> {
+    /// Of a log on this disk.
+    pub(super) fn options(&mut self) -> WalOptions {
         let options = options(&mut self.dice, self.defect);
+        if self.volume.is_none() {
+            return options;
+        }
+        WalOptions { segment_bytes: 64 << 10, reserve_bytes: 256 << 10, ..options }
+    }
+
+    fn open(&mut self) -> Result<(), End> {
+        let options = self.options();
         let Ok((wal, _)) = Wal::open(self.disk.mount(), options) else { return Err(End::Failed) };
         let expected = self.history.expected();
         let len = match (expected.reach(&wal), self.fault) {
@@ -168,7 +191,7 @@ impl Work {
             Err(AppendError::DiskFull | AppendError::Full { .. }) => {
                 self.history.push(Event::Refused);
                 self.counts.full += 1;
-                return Ok(());
+                return self.keep_up();
             }
             Err(_) => return Err(End::Failed),
         };
@@ -177,6 +200,28 @@ impl Work {
             self.wait(urgency, ticket)?;
         }
         Ok(watch.breach()?)
+    }
+
+    /// What makes room in the end is written though the disk is full: out of the reserve.
+    fn keep_up(&mut self) -> Result<(), End> {
+        const FRAME_BYTES: usize = 8_000;
+        let Some(Open { wal, .. }) = &self.open else { return Ok(()) };
+        let Some(next) = self.next_seq.last_mut() else { return Ok(()) };
+        let frames: Vec<Shown> = (1..4).map(|step| (STATE, *next + step, FRAME_BYTES)).collect();
+        *next += 3;
+        self.history.push(Event::Appended(frames.clone()));
+        match cases::append_for(wal, Urgency::Now, Purpose::Upkeep, &frames) {
+            Ok(ticket) => {
+                self.counts.kept_up += 1;
+                self.wait(Urgency::Now, ticket)
+            }
+            // The reserve ends too.
+            Err(AppendError::DiskFull | AppendError::Full { .. }) => {
+                self.history.push(Event::Refused);
+                Ok(())
+            }
+            Err(_) => Err(End::Failed),
+        }
     }
 
     fn wait(&self, urgency: Urgency, ticket: Ticket) -> Result<(), End> {
@@ -200,6 +245,7 @@ impl Work {
             *next
         });
         let len = if self.dice.chance(4) { self.dice.below(6_000) } else { self.dice.below(400) };
+        let len = if self.volume.is_some() { len.min(400) * 24 } else { len };
         (LANES.get(lane).copied().unwrap_or(0), seq, len as usize)
     }
 
@@ -264,11 +310,12 @@ impl Work {
         Err(End::Wrong("space is given back for ever".to_owned()))
     }
 
-    /// The disk is nearly full, or has room again.
+    /// Somebody else takes most of a small volume, or gives it back.
     fn change_room(&mut self) {
         let room = self.dice.below(24) * 1_024;
-        let is_short = self.dice.chance(50);
-        self.disk.set_capacity(is_short.then(|| self.disk.used_bytes() + room));
+        let is_short = self.volume.is_some() && self.dice.chance(60);
+        let free = self.volume.unwrap_or(0).saturating_sub(self.disk.used_bytes());
+        self.disk.set_taken(if is_short { free.saturating_sub(room) } else { 0 });
     }
 
     fn close(&mut self) -> Result<(), End> {
