@@ -282,6 +282,7 @@ impl Engine {
 
     /// Closes or extends one delivery. Says whether its queue was still there: what a session
     /// claimed, or holds of an ended subscription, may outlive that.
+    #[inline]
     fn settle_one(
         &mut self,
         id: SubscriptionId,
@@ -303,7 +304,6 @@ impl Engine {
     }
 
     /// Closes a delivery. Says whether its queue was still there.
-    #[inline]
     pub(crate) fn close(
         &mut self,
         (id, lease): (SubscriptionId, Lease),

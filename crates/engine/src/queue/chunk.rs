@@ -149,9 +149,14 @@ impl Chunk {
 
     /// Distance and size of a living entry; `None` if the chunk is cold.
     pub(crate) fn entry(&self, index: usize) -> Option<(u32, u32)> {
-        if let Some(columns) = self.columns() {
-            return Some((*columns.deltas.get(index)?, *columns.sizes.get(index)?));
+        match self.columns() {
+            Some(columns) => Some((*columns.deltas.get(index)?, *columns.sizes.get(index)?)),
+            None => self.kept(index),
         }
+    }
+
+    #[inline(never)]
+    fn kept(&self, index: usize) -> Option<(u32, u32)> {
         let Entries::Sparse(kept) = &self.entries else { return None };
         let at = kept.binary_search_by_key(&index, |kept| usize::from(kept.index)).ok()?;
         Some((kept[at].delta, kept[at].size))
@@ -165,14 +170,11 @@ impl Chunk {
         let size = match &self.entries {
             Entries::Growing(columns) => *columns.sizes.get(index)?,
             Entries::Whole(columns) => *columns.sizes.get(index)?,
-            Entries::Sparse(_) | Entries::Cold => self.entry(index)?.1,
+            Entries::Sparse(_) | Entries::Cold => self.kept(index)?.1,
         };
         self.bits[index / 64] &= !(1 << (index % 64));
         self.alive -= 1;
         self.bytes -= u64::from(size);
-        if self.alive as usize <= SPARSE_MAX && matches!(self.entries, Entries::Whole(_)) {
-            self.thin();
-        }
         Some(size)
     }
 

@@ -209,11 +209,13 @@ impl Chunks {
             self.places.get_mut(slot).filter(|place| place.number == number)?
         };
         let size = place.chunk.kill(index)?;
-        let is_dead = place.chunk.alive == 0 && !place.chunk.is_growing();
         self.alive -= 1;
         self.bytes -= u64::from(size);
-        if is_dead {
-            self.places.remove(self.slot(number));
+        if !place.chunk.is_growing() {
+            place.chunk.thin();
+            if place.chunk.alive == 0 {
+                self.places.remove(self.slot(number));
+            }
         }
         Some(size)
     }
