@@ -46,8 +46,10 @@ const LATENCY_TIMES_MAX: f64 = 2.0;
 pub struct Plan {
     /// Bytes of bodies that wait.
     pub backlog_bytes: u64,
-    /// Readers that stopped, and consumers that never ack: so many of each.
-    pub abusers: u32,
+    /// Readers that stopped.
+    pub stalled: u32,
+    /// Consumers that never ack.
+    pub never_acking: u32,
     /// How long each of the two measurements takes.
     pub time: Duration,
     /// The cap on the broker's memory; none without the right to set one.
@@ -68,12 +70,12 @@ pub fn run(plan: &Plan, data: &Path, progress: &ProgressBar) -> Result<Figures> 
     progress.set_message("backlog");
     let messages = fill(plan, &server)?;
     figures.bytes("backlog", messages * BODY_BYTES as u64, None);
+    figures.bytes("anonymous memory, filling (most)", watch.take_peak().anonymous, None);
     progress.inc(1);
 
     progress.set_message("without abuse");
     let (before, rate) = measure(plan, &server, None)?;
-    let peak = watch.take_peak();
-    figures.bytes("anonymous memory without abuse (most)", peak.anonymous, None);
+    figures.bytes("anonymous memory without abuse (most)", watch.take_peak().anonymous, None);
     show(
         &mut figures,
         ["healthy p50 without", "healthy p99 without", "flood without"],
@@ -83,7 +85,7 @@ pub fn run(plan: &Plan, data: &Path, progress: &ProgressBar) -> Result<Figures> 
     progress.inc(1);
 
     progress.set_message("abuse");
-    let crowd = Crowd::gather(server.address()?, plan.abusers)?;
+    let crowd = Crowd::gather(server.address()?, plan.stalled, plan.never_acking)?;
     progress.inc(1);
     let (after, rate) = measure(plan, &server, Some(&crowd))?;
     show(
@@ -96,13 +98,13 @@ pub fn run(plan: &Plan, data: &Path, progress: &ProgressBar) -> Result<Figures> 
     let bound = plan.judges_latency.then_some(LATENCY_TIMES_MAX);
     figures.add("healthy p99, times the one without", times, "x", bound);
     figures.count("abusers that were sent away", crowd.leave(), None);
+    let bound = Some(ANONYMOUS_BYTES_MAX);
+    figures.bytes("anonymous memory under abuse (most)", watch.take_peak().anonymous, bound);
     progress.inc(1);
 
     progress.set_message("drain");
     drain(&server, messages)?;
-    let peak = watch.take_peak();
-    figures.bytes("anonymous memory under abuse (most)", peak.anonymous, Some(ANONYMOUS_BYTES_MAX));
-    figures.bytes("resident with pages of files (most)", peak.resident, None);
+    figures.bytes("anonymous memory, draining (most)", watch.take_peak().anonymous, bound);
     drop(watch);
     ensure!(server.is_alive(), "the broker is gone:\n{}", server.stderr());
     server.stop()?;

@@ -26,16 +26,18 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    /// Connects and subscribes `count` of each kind.
-    pub(super) fn gather(address: SocketAddr, count: u32) -> Result<Self> {
+    /// Connects and subscribes so many of each kind.
+    pub(super) fn gather(address: SocketAddr, stalled: u32, never_acking: u32) -> Result<Self> {
         let mut members = Members { stalled: Vec::new(), never_acking: Vec::new(), sent_away: 0 };
-        for index in 0..count {
+        for index in 0..stalled {
             let line = if index % 2 == 0 {
                 format!("SUB {BACKLOG} credit:65535\n")
             } else {
                 format!("SUB {FLOOD} mode:live\n")
             };
             members.stalled.push((line.clone(), stall(address, &line)?));
+        }
+        for _ in 0..never_acking {
             let mut client = Client::connect(address)?;
             client.line(&format!("SUB {BACKLOG} credit:{CREDIT}"))?;
             members.never_acking.push(client);

@@ -18,9 +18,12 @@ struct Arguments {
     /// Bodies that wait before it begins
     #[arg(long, default_value_t = 2048)]
     backlog_mib: u64,
-    /// Readers that stopped, and consumers that never ack: so many of each
+    /// Readers that stopped
     #[arg(long, default_value_t = 200)]
-    abusers: u32,
+    stalled: u32,
+    /// Consumers that never ack
+    #[arg(long, default_value_t = 200)]
+    never_acking: u32,
     /// Of each of the two measurements
     #[arg(long, default_value_t = 30)]
     seconds: u64,
@@ -44,7 +47,8 @@ fn main() -> Result<ExitCode> {
     }
     let plan = Plan {
         backlog_bytes: arguments.backlog_mib << 20,
-        abusers: arguments.abusers,
+        stalled: arguments.stalled,
+        never_acking: arguments.never_acking,
         time: Duration::from_secs(arguments.seconds),
         cap_bytes,
         judges_latency: !arguments.any_latency,
