@@ -189,7 +189,7 @@ impl Check {
 
     fn replace_manifest(&self, manifest: &Manifest) -> Result<(), CheckError> {
         let mut copies = Copies::read(&*self.disk).map_or_else(|_| Copies::none(), |read| read.0);
-        copies.replace(&*self.disk, manifest).map_err(|cause| CheckError::Io {
+        copies.replace(&*self.disk, manifest, false).map_err(|cause| CheckError::Io {
             what: "writing",
             file: manifest::NAMES[0].to_owned(),
             source: io::Error::other(cause.to_string()),
