@@ -276,3 +276,67 @@ fn quarantine_keeps_all_that_a_check_shows() {
         quarantine_keeps(&disk, &options, seed);
     }
 }
+
+/// A scrub of a folder that runs finds in its full segments what a check finds when it is stopped.
+#[test]
+fn a_scrub_finds_what_a_check_finds_in_full_segments() {
+    let mut found_any = 0;
+    for seed in rounds() {
+        println!("COURANT_SEED={seed}");
+        let mut dice = Dice::new(seed ^ 0x3333);
+        let Filled { disk, options, .. } = filled(&mut dice);
+        let (wal, _) = Wal::open(disk.mount(), options).unwrap();
+        let (before, _) = {
+            let copy = SimDisk::new();
+            copy_of(&disk, &copy);
+            check_of(&copy).unwrap()
+        };
+        let full: Vec<_> =
+            before.segments.iter().filter(|segment| segment.is_full).map(|s| &s.file).collect();
+        if full.is_empty() {
+            continue;
+        }
+        let name = full[dice.below(full.len() as u64) as usize].clone();
+        let at = 512 + dice.below(disk.bytes(&name).len() as u64 - 512) as usize;
+        disk.damage(&name, |bytes| bytes[at] ^= 1);
+        let (mut scrubbed, mut calls) = (Vec::new(), 0);
+        loop {
+            let part = wal.scrub(1 + dice.below(3000)).unwrap();
+            scrubbed.extend(part.damaged);
+            calls += 1;
+            if part.wrapped {
+                break;
+            }
+            assert!(calls < 1000, "it never ends");
+        }
+        let copy = SimDisk::new();
+        copy_of(&disk, &copy);
+        let (checked, _) = check_of(&copy).unwrap();
+        let places = |what: &Damage| match *what {
+            Damage::Body { lane, seq } => (2, lane.0, seq.0),
+            Damage::Head => (1, 0, 0),
+            _ => (0, 0, 0),
+        };
+        let faults = checked.faults.iter().map(|fault| places(&fault.at.what));
+        assert!(
+            faults.eq(scrubbed.iter().map(|damaged| places(&damaged.what))),
+            "byte {at} of {name}: {scrubbed:#?} {:#?}",
+            checked.faults
+        );
+        found_any += scrubbed.len();
+    }
+    assert!(found_any > 0 || rounds().len() == 1);
+}
+
+/// The same files, for somebody who takes the lock too.
+fn copy_of(disk: &SimDisk, copy: &SimDisk) {
+    let mount = copy.mount();
+    for (name, _) in disk.files() {
+        let file = mount.create(&name).unwrap();
+        let bytes = disk.bytes(&name);
+        let mut done = 0;
+        while done < bytes.len() {
+            done += file.write_at(&bytes[done..], done as u64).unwrap();
+        }
+    }
+}

@@ -5,8 +5,8 @@
 //! `directory` (the set of segments), `handles` (open files), `reserve` (for a full disk),
 //! `reader`, `reclaim` and `rewrite` (giving space back), `writer` (the log thread's end),
 //! `filler`, `folder` and `recovery` (opening). A folder that is stopped is looked at by `check`,
-//! with `walk`, `stand`, `stopped` and `salvage`, and put right by `quarantine`. `docs/format.md`
-//! draws the bytes.
+//! with `walk`, `stand`, `stopped` and `salvage`, and put right by `quarantine`; `scrub` looks at
+//! one that runs. `docs/format.md` draws the bytes.
 
 mod chain;
 mod check;
@@ -26,6 +26,7 @@ mod recovery;
 mod reserve;
 mod rewrite;
 mod salvage;
+mod scrub;
 mod segment;
 mod stand;
 mod stopped;
@@ -46,7 +47,7 @@ use crate::frame::{Frame, FrameHeader, LaneId, Offset, Seq};
 use crate::kind;
 use crate::limits;
 use crate::pipeline::{Pipeline, PipelineOptions};
-use crate::store::{Listener, Living, Purpose, Reclaimed, Store, Ticket, Urgency, Usage};
+use crate::store::{Listener, Living, Purpose, Reclaimed, Scrubbed, Store, Ticket, Urgency, Usage};
 use crate::wal::directory::Directory;
 use crate::wal::filler::Filler;
 use crate::wal::segment::{Mark, Segment};
@@ -168,6 +169,7 @@ pub struct Wal {
     writer: Mutex<Option<Writer>>,
     /// Where the log ended when it was opened.
     opened_end: Mark,
+    scrubbing: Mutex<scrub::Cursor>,
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
 
@@ -214,7 +216,10 @@ impl Wal {
         let pipeline = Pipeline::new(waits, Arc::clone(&directory.room));
         let writer = Writer::new(opened.directory, opened.checkpoint, opened.end);
         let writer = Mutex::new(Some(writer));
-        Ok((Wal { directory, pipeline, writer, opened_end, lock }, opened.recovered))
+        Ok((
+            Wal { directory, pipeline, writer, opened_end, scrubbing: Mutex::default(), lock },
+            opened.recovered,
+        ))
     }
 
     fn scan_segment(
@@ -300,6 +305,11 @@ impl Store for Wal {
             return Err(KeepError::Closed);
         }
         reclaim::reclaim(&self.directory, living)
+    }
+
+    fn scrub(&self, bytes: u64) -> Result<Scrubbed, ReadError> {
+        let mut cursor = self.scrubbing.lock().unwrap_or_else(PoisonError::into_inner);
+        scrub::scrub(&self.directory, &mut cursor, bytes)
     }
 
     fn usage(&self) -> Usage {
