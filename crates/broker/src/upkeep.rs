@@ -85,9 +85,9 @@ pub(crate) struct Upkeep {
     bounds: Bounds,
     /// The next free seq of the state lane.
     next_page: u64,
-    /// What had been appended, and freed, at the last snapshot.
+    /// What had been appended, and freed, at the last snapshot of this opening.
     appended: u64,
-    freeing: u64,
+    freeing: Option<u64>,
     since_snapshot: Stopwatch,
     /// What had been freed when space was given back last; `None`: it has to be looked.
     reclaimed_at: Option<u64>,
@@ -115,7 +115,7 @@ impl Upkeep {
             bounds,
             next_page,
             appended: 0_u64.wrapping_sub(replayed_bytes),
-            freeing: 0,
+            freeing: None,
             since_snapshot: now,
             reclaimed_at: None,
             since_reclaim: now,
@@ -160,6 +160,11 @@ impl Upkeep {
         self.shard.lock().freeing
     }
 
+    /// Whether a snapshot would let space be given back.
+    fn would_free(&self) -> bool {
+        self.freeing != Some(self.freeing_now())
+    }
+
     fn is_snapshot_due(&self) -> bool {
         let usage = self.shard.store.usage();
         let appended = usage.appended_bytes.wrapping_sub(self.appended);
@@ -167,12 +172,15 @@ impl Upkeep {
             return false;
         }
         let passed_ms = self.since_snapshot.passed_ms();
-        appended >= DUE_BYTES.min(DUE_SEGMENTS * self.bounds.segment_bytes)
+        // On a small volume segments are smaller than what was asked for.
+        let segment_bytes = match usage.segment_bytes {
+            0 => self.bounds.segment_bytes,
+            bytes => bytes,
+        };
+        appended >= DUE_BYTES.min(DUE_SEGMENTS * segment_bytes)
             || appended >= DUE_SLOW_BYTES && passed_ms >= DUE_SLOW_MS
-            || usage.is_full && passed_ms >= PAUSE_MS
-            || usage.disk_bytes > 2 * self.bounds.segment_bytes
-                && passed_ms >= DUE_SLOW_MS
-                && self.freeing_now() != self.freeing
+            || usage.is_full && passed_ms >= PAUSE_MS && self.would_free()
+            || usage.disk_bytes > 2 * segment_bytes && passed_ms >= DUE_SLOW_MS && self.would_free()
     }
 
     /// Makes a snapshot and lets it count.
@@ -194,7 +202,8 @@ impl Upkeep {
         if !is_done {
             return Err(GivenUp);
         }
-        (self.appended, self.freeing, self.reclaimed_at) = (usage.appended_bytes, freeing, None);
+        (self.appended, self.freeing) = (usage.appended_bytes, Some(freeing));
+        self.reclaimed_at = None;
         Stats::add(&shard.stats.snapshots, 1);
         let ((pages, root_bytes), ms) = (writing.size(), watch.passed_ms());
         tracing::info!(pages, root_bytes, covers = writing.covers, ms, "snapshot");

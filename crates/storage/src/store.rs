@@ -122,6 +122,8 @@ pub struct Usage {
     pub appended_bytes: u64,
     /// Messages are refused because the disk is full.
     pub is_full: bool,
+    /// Size of a new segment, which a small volume makes smaller; 0 if there are none.
+    pub segment_bytes: u64,
 }
 
 /// Who is told what became of the appends. Called on the log thread, never with a lock of the

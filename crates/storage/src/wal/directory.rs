@@ -337,7 +337,8 @@ impl Directory {
             let _ = self.disk.remove(&summary::name_beside(name));
             self.handles.forget(part.segment());
         }
-        Ok(())
+        // Until this is certain, a file system may have to keep the space.
+        if parts.is_empty() { Ok(()) } else { self.sync_folder().map_err(|it| self.poison(it)) }
     }
 
     /// Writes the index beside every segment that is below all origins and has none, and cuts off
