@@ -151,3 +151,43 @@ fn a_damaged_head_is_refused_by_both_at_the_same_place() {
     let refused = format!("{refused:#}");
     assert!(refused.contains(&format!("{name} is rotten at {offset}")), "{place}: {refused}");
 }
+
+#[test]
+fn quarantine_leaves_everything_but_the_damaged_record() {
+    let folder = stopped();
+    flip(&segment(folder.path()), b"order number 2", -48);
+    let ended = courant(&["check", "--quarantine"], folder.path());
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.ends_with("whole: nothing is damaged\n"), "{}", ended.stdout);
+    let aside = folder.path().join("quarantine-1");
+    let page = std::fs::read_to_string(aside.join("what-this-is.txt")).expect("the page");
+    assert!(page.contains("lane 0: what is between 4294967298 and 4294967300"), "{page}");
+    let server = Server::start(folder.path()).expect("the broker starts");
+    let mut client = Client::connect(server.address().expect("ready")).expect("a connection");
+    client.line("SUB queue:orders sub_id:s credit:10").expect("a subscription");
+    for expected in ["order number 1", "order number 3"] {
+        let message = client.message().expect("a message");
+        assert_eq!(String::from_utf8_lossy(&message.body), expected);
+    }
+    drop(client);
+    server.stop().expect("an orderly stop");
+    let ended = courant(&["check", "--quarantine"], folder.path());
+    assert_eq!(ended.code(), Some(0));
+    assert!(!folder.path().join("quarantine-2").exists(), "there was nothing to set aside");
+}
+
+#[test]
+fn both_copies_of_the_manifest_are_made_anew() {
+    let folder = stopped();
+    for name in ["manifest", "manifest.2"] {
+        flip(&folder.path().join(name), b"courman", 20);
+    }
+    Server::start(folder.path()).expect_err("the broker refuses");
+    let ended = courant(&["check"], folder.path());
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.stdout.contains("manifest.2, offset 0: the list of segments"));
+    let ended = courant(&["check", "--quarantine"], folder.path());
+    assert_eq!(ended.code(), Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.ends_with("whole: nothing is damaged\n"), "{}", ended.stdout);
+    Server::start(folder.path()).expect("the broker starts").stop().expect("an orderly stop");
+}
