@@ -43,6 +43,10 @@ counts! {
     bytes_forgotten: "bytes forgotten",
     /// Changes of names that were not synced, and that a cut took.
     names_forgotten: "names forgotten",
+    /// Snapshots that the brokers said they made.
+    snapshots: "snapshots",
+    /// Times they said that space was given back.
+    reclaims: "space given back",
     /// Ended by SIGTERM under load.
     stops: "stopped under load",
     /// Messages sent.

@@ -20,6 +20,9 @@ use crate::server::{Launch, Server};
 /// Small ones, so that segments end, are given back and are rewritten within a cycle.
 const SEGMENTS_BYTES: [u64; 4] = [64 << 10, 256 << 10, 1 << 20, 4 << 20];
 
+/// How long a named step is waited for.
+const POINT_WITHIN: Duration = Duration::from_secs(2);
+
 /// How a run of the broker is to end.
 #[derive(Debug)]
 enum End {
@@ -33,12 +36,15 @@ enum End {
 
 impl End {
     fn choose(plan: &Plan, random: &mut Random) -> Self {
-        let after = Duration::from_micros(random.between(5_000, 400_000));
+        let short = Duration::from_micros(random.between(5_000, 400_000));
+        // Space is given back a second after it became free, or later.
+        let is_long = random.one_in(8);
+        let after = if is_long { short + Duration::from_secs(random.between(1, 3)) } else { short };
         if random.one_in(u64::from(plan.stops.max(1))) {
             return Self::Stop(after);
         }
         if plan.points > 0 && random.one_in(u64::from(plan.points)) {
-            return Self::Point(Point::choose(random), after + Duration::from_millis(200));
+            return Self::Point(Point::choose(random), POINT_WITHIN);
         }
         Self::Kill(after)
     }
@@ -249,8 +255,15 @@ impl Directory {
     /// What the broker said goes to a file beside its data.
     fn log_end(&self, server: &Server, how: &dyn std::fmt::Display) -> Result<()> {
         let mut log = OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let run = self.oracle().run();
-        write!(log, "--- run {run}, {how}\n{}", server.stderr())?;
+        let said = server.stderr();
+        let run = {
+            let mut oracle = self.oracle();
+            let counts = oracle.counts_mut();
+            counts.snapshots += said.matches(": snapshot pages=").count() as u64;
+            counts.reclaims += said.matches(": space given back ").count() as u64;
+            oracle.run()
+        };
+        write!(log, "--- run {run}, {how}\n{said}")?;
         Ok(())
     }
 

@@ -23,6 +23,11 @@ use crate::watch::wait_until;
 /// How often one who may have to leave looks up.
 const LOOKS_UP_AFTER: Duration = Duration::from_millis(5);
 
+/// Messages of one publisher in one run, and how many without a breath between them.
+const MESSAGES: u64 = 8000;
+const MESSAGES_AT_ONCE: u64 = 2000;
+const BREATH: Duration = Duration::from_millis(400);
+
 /// Deliveries settled by one `upto`.
 const RANGE: usize = 12;
 
@@ -154,13 +159,19 @@ impl<'a> Load<'a> {
         mut random: Random,
     ) -> Result<(), ClientError> {
         let window = random.between(1, 256);
-        let mut left = if random.one_in(6) { random.between(1, 50) } else { 2000 };
+        let mut left = if random.one_in(6) { random.between(1, 50) } else { MESSAGES };
+        let mut breath = MESSAGES_AT_ONCE;
         let mut in_flight: VecDeque<Origin> = VecDeque::new();
         let mut bytes = Vec::new();
         while left > 0 || !in_flight.is_empty() {
             let room = window - (in_flight.len() as u64).min(window);
             let burst = random.between(1, 16).min(room).min(left);
             left -= burst;
+            breath = breath.saturating_sub(burst);
+            if breath == 0 {
+                breath = MESSAGES_AT_ONCE;
+                std::thread::sleep(BREATH);
+            }
             bytes.clear();
             for _ in 0..burst {
                 in_flight.push_back(self.prepare(publisher, &mut random, &mut bytes));
