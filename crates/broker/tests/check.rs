@@ -1,0 +1,151 @@
+//! What a check says of a damaged folder, and what a broker then delivers of it.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests panic and tell their seed")]
+
+mod client;
+
+use client::Client;
+use courant::inspect::{Inspection, Report};
+use courant::testing::{Testing, keep_up};
+use courant::{Broker, Destination, Level, OpenError, Options, Subscribed};
+use courant_storage::sim::{Dice, SimDisk};
+use std::collections::BTreeMap;
+
+fn options() -> Options {
+    let testing = Testing { fill_ahead_bytes: Some(0), ..Testing::default() };
+    let (cache_bytes_max, chunk_bytes_max, segment_bytes) = (1, 0, 16 << 10);
+    Options { cache_bytes_max, chunk_bytes_max, segment_bytes, testing, ..Options::default() }
+}
+
+fn open(disk: &SimDisk) -> Result<Broker, OpenError> {
+    tokio::task::block_in_place(|| Broker::open_disk(disk.mount(), options()))
+}
+
+fn below(dice: &mut Dice, bound: usize) -> usize {
+    usize::try_from(dice.below(bound as u64)).unwrap()
+}
+
+/// A stopped folder, and the messages that wait in its queue: number and text.
+async fn filled(dice: &mut Dice) -> (SimDisk, BTreeMap<u64, String>) {
+    let disk = SimDisk::new();
+    let broker = open(&disk).unwrap();
+    let mut client = Client::new(&broker);
+    client.declare("orders").await;
+    let (mut waiting, mut number) = (BTreeMap::new(), 0);
+    for _ in 0..4 {
+        let to = client.session.destination(Destination::Queue("orders"));
+        let texts: Vec<String> = (0..60)
+            .map(|_| {
+                number += 1;
+                format!("message {number} {}", "x".repeat(below(dice, 300)))
+            })
+            .collect();
+        let batch: Vec<_> =
+            texts.iter().map(|text| (text.as_bytes(), Level::Committed, true)).collect();
+        for (outcome, text) in client.publish(to, &batch).await.into_iter().zip(texts) {
+            let published = outcome.unwrap();
+            waiting.insert(published.id.unwrap().seq, text);
+            client.committed(published.after.unwrap()).await.unwrap();
+        }
+        if dice.chance(50) {
+            let mut reader = Client::new(&broker);
+            reader.subscribe(Subscribed::Queue("orders"), 1, 20).await;
+            for got in reader.take(20).await {
+                reader.ack(&got);
+                waiting.remove(&got.id.seq);
+            }
+            reader.sync_settles().await.unwrap();
+        }
+        if dice.chance(60) {
+            tokio::task::block_in_place(|| keep_up(&broker));
+        }
+    }
+    broker.close().await.unwrap();
+    disk.kill();
+    (disk, waiting)
+}
+
+fn damage(disk: &SimDisk, dice: &mut Dice) -> String {
+    let mut files = disk.files();
+    files.retain(|(name, len)| *len > 0 && !name.starts_with("reserve"));
+    let (name, len) = files[below(dice, files.len())].clone();
+    let (at, bit) = (below(dice, len), below(dice, 8));
+    if dice.chance(70) {
+        disk.damage(&name, |bytes| bytes[at] ^= 1 << bit);
+        return format!("bit {bit} of byte {at} of {name} flipped");
+    }
+    let sector = at / 512 * 512;
+    disk.damage(&name, |bytes| bytes[sector..len.min(sector + 512)].fill(0xa5));
+    format!("the sector at {sector} of {name} overwritten")
+}
+
+fn report(disk: &SimDisk) -> (Inspection, Report) {
+    let mut inspection = Inspection::begin_on(&disk.mount()).unwrap();
+    let report = inspection.run(&mut |_| ()).unwrap();
+    (inspection, report)
+}
+
+/// Whether a message is among what a report says may be missing.
+fn is_told(reports: &[&Report], seq: u64) -> bool {
+    reports.iter().any(|report| {
+        let lost = report.queues.iter().flat_map(|queue| &queue.lost);
+        let mut gaps = report.log.faults.iter().flat_map(|fault| &fault.gaps);
+        lost.into_iter().any(|id| id.seq == seq)
+            || gaps.any(|gap| gap.above.0 < seq && gap.below.is_none_or(|below| seq < below.0))
+    })
+}
+
+async fn one(seed: u64) -> &'static str {
+    println!("COURANT_SEED={seed}");
+    let mut dice = Dice::new(seed);
+    let (disk, waiting) = filled(&mut dice).await;
+    for _ in 0..=below(&mut dice, 2) {
+        println!("{}", damage(&disk, &mut dice));
+    }
+    let (inspection, before) = report(&disk);
+    if before.needs_quarantine() || !before.is_whole() && dice.chance(50) {
+        inspection.set_aside_on(&before, &*SimDisk::new().mount()).unwrap();
+    } else {
+        drop(inspection);
+    }
+    let (inspection, after) = report(&disk);
+    assert!(!after.needs_quarantine(), "{:#?}", after.log.faults);
+    drop(inspection);
+    if after.unknown.is_some() || after.queues.iter().any(|queue| queue.unread.is_some()) {
+        // The snapshot itself is damaged, which a check says.
+        assert!(!after.is_whole());
+        return "state";
+    }
+    let broker = open(&disk).unwrap();
+    let mut client = Client::new(&broker);
+    let queue = after.queues.iter().find(|queue| queue.name == "orders");
+    let Some(queue) = queue else {
+        assert!(!before.is_whole(), "the queue is gone");
+        return "topology";
+    };
+    let deliverable = usize::try_from(queue.ready - queue.lost_count).unwrap();
+    client.subscribe(Subscribed::Queue("orders"), 1, 1000).await;
+    let got = client.take(deliverable).await;
+    assert!(got.is_sorted_by_key(|got| got.id.seq), "out of order");
+    let mut left = waiting;
+    for got in &got {
+        let text = left.remove(&got.id.seq);
+        assert!(text.is_none_or(|text| text == got.text()), "a wrong body");
+    }
+    for (seq, text) in &left {
+        assert!(is_told(&[&before, &after], *seq), "{seq} is gone without a word: {text}");
+    }
+    broker.close().await.unwrap();
+    if before.is_whole() { "whole" } else { "saved" }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_delivers_all_that_a_check_calls_whole() {
+    let given = std::env::var("COURANT_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seeds = given.map_or(0..24, |seed: u64| seed..seed + 1);
+    let mut outcomes = BTreeMap::new();
+    for seed in seeds {
+        *outcomes.entry(one(seed).await).or_insert(0) += 1;
+    }
+    println!("{outcomes:?}");
+}
