@@ -126,6 +126,10 @@ impl Broker {
         let known = (engine, replayed.last_seq);
         let shard = Arc::new(Shard::new(SHARD, known, Arc::clone(store), clock));
         shard.lock().transient.bytes_max = options.transient_bytes_max;
+        #[cfg(feature = "testing")]
+        {
+            shard.lock().defect = options.testing.defect;
+        }
         store.start(LocalLog::new(&shard))?;
         let ticket = shard.begin_term(&opening, first).map_err(|_| OpenError::Begin)?;
         shard.await_applied(ticket).map_err(|_| OpenError::Begin)?;
@@ -171,6 +175,9 @@ impl Broker {
 
     #[cfg(feature = "testing")]
     pub(crate) fn keep_up(&self) -> bool {
+        if self.inner.options.testing.defect == Some(crate::testing::Defect::ChunkBitLost) {
+            crate::testing::lose_bits(&mut self.inner.shard.lock().engine);
+        }
         self.inner.upkeep.lock().unwrap_or_else(PoisonError::into_inner).force()
     }
 

@@ -61,6 +61,8 @@ pub(crate) struct State {
     recent: Option<Arc<Batch>>,
     placed: Vec<Placed>,
     scratch: Scratch,
+    #[cfg(feature = "testing")]
+    pub(crate) defect: Option<crate::testing::Defect>,
 }
 
 /// One shard.
@@ -109,6 +111,8 @@ impl Shard {
             recent: None,
             placed: Vec::new(),
             scratch: Scratch::default(),
+            #[cfg(feature = "testing")]
+            defect: None,
         };
         Self {
             number,
@@ -201,8 +205,14 @@ impl Shard {
         state: &mut State,
         urgency: Urgency,
     ) -> Result<Ticket, Refusal> {
+        #[cfg(feature = "testing")]
+        let forgets = state.defect == Some(crate::testing::Defect::AttemptLost);
         self.append(urgency, Purpose::Upkeep, &mut |open| {
             state.engine.write_settles(|seq, record| {
+                #[cfg(feature = "testing")]
+                if forgets && matches!(record, Record::Returned { .. }) {
+                    return;
+                }
                 let meta = self.meta(codec::kind(record), seq);
                 open.push_with(meta, |out| codec::encode(record, out), |_| {});
             });

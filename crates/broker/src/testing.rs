@@ -9,7 +9,7 @@ use crate::options::Options;
 use crate::recovery;
 use crate::snapshot;
 use courant_engine::limits::SEQ_BLOCK;
-use courant_engine::{Engine, Record};
+use courant_engine::{Cause, Effects, Engine, LiveCursor, Record};
 use courant_storage::{Disk, Wal, WalOptions};
 use std::sync::Arc;
 
@@ -23,6 +23,10 @@ pub enum Defect {
     /// An opening goes on in the block of numbers of the one before, behind the last number in the
     /// log: what the one before gave to transient messages is given again.
     ReusedBlock,
+    /// Before a snapshot a message is settled that nobody settled.
+    ChunkBitLost,
+    /// How often messages were handed over is not written to the log.
+    AttemptLost,
 }
 
 /// What tests may choose beside the options.
@@ -56,6 +60,17 @@ impl Testing {
         let block = block - 1;
         let seq = engine.number().max(block * SEQ_BLOCK);
         Some((Record::Opened { term, block }, seq))
+    }
+}
+
+/// Settles the first living message of every queue without a word.
+pub(crate) fn lose_bits(engine: &mut Engine) {
+    let mut seqs = Vec::new();
+    let _ = engine.living(&mut LiveCursor::default(), &mut |seq, _| seqs.push(seq));
+    let Some(&seq) = seqs.first() else { return };
+    for (_, queue, _) in engine.queues() {
+        let (cause, ranges) = (Cause::Acked, &[(seq, seq)]);
+        engine.apply(&Record::Settled { queue, cause, ranges }, &mut Effects::default());
     }
 }
 

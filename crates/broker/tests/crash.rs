@@ -6,10 +6,11 @@
 mod campaign;
 mod client;
 
-use campaign::{Counts, rot, run, seeds};
+use campaign::{Counts, power, rot, run, seeds};
 
 const CRASH_SEEDS: u64 = 400;
 const ROT_SEEDS: u64 = 300;
+const POWER_SEEDS: u64 = 20;
 
 #[test]
 fn what_was_promised_is_kept_through_every_crash() {
@@ -42,4 +43,15 @@ fn rot_is_refused_or_reported_and_the_rest_comes() {
         let every_kind = [total.refused, total.rotten, total.harmless];
         assert!(every_kind.iter().all(|count| *count > ROT_SEEDS / 100), "{total:?}");
     }
+}
+
+#[test]
+fn what_was_promised_comes_out_of_the_states_that_a_power_loss_may_leave() {
+    let (mut total, mut states) = (Counts::default(), 0);
+    for seed in seeds(POWER_SEEDS) {
+        let (counts, opened) = power::run(seed, None).unwrap_or_else(|failure| panic!("{failure}"));
+        total += counts;
+        states += opened;
+    }
+    println!("{states} states, {total:?}");
 }

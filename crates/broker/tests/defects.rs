@@ -45,3 +45,16 @@ fn a_cut_at_a_bad_checksum_is_caught() {
     println!("{defect:?}: {failure}");
     assert!(failure.what.contains("confirmed messages are there"), "{failure}");
 }
+
+#[test]
+fn a_lost_bit_of_a_chunk_is_caught() {
+    let failure = caught(Defect::ChunkBitLost);
+    let is_it = ["not found", "a replay differs", "was found in some"];
+    assert!(is_it.iter().any(|why| failure.what.contains(why)), "{failure}");
+}
+
+#[test]
+fn a_lost_count_of_attempts_is_caught() {
+    let failure = caught(Defect::AttemptLost);
+    assert!(failure.what.contains(" is at "), "{failure}");
+}

@@ -10,6 +10,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 pub mod oracle;
+pub mod power;
 pub mod rot;
 mod work;
 
@@ -50,6 +51,7 @@ pub struct Counts {
     pub acked: u64,
     pub synced_acks: u64,
     pub came_again: u64,
+    pub snapshots: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -65,6 +67,7 @@ impl std::ops::AddAssign for Counts {
         self.acked += other.acked;
         self.synced_acks += other.synced_acks;
         self.came_again += other.came_again;
+        self.snapshots += other.snapshots;
     }
 }
 
@@ -127,6 +130,8 @@ pub struct Run {
     pub(crate) dice: Dice,
     pub(crate) oracle: Oracle,
     pub(crate) counts: Counts,
+    /// What was promised at each note in the record of the disk, if there is one.
+    pub(crate) notes: Option<Vec<Oracle>>,
     defect: Option<Defect>,
     runtime: Runtime,
 }
@@ -152,6 +157,7 @@ impl Run {
             dice: Dice::new(seed),
             oracle: Oracle::default(),
             counts: Counts::default(),
+            notes: None,
             defect,
             runtime: runtime()?,
         })

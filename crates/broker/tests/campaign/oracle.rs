@@ -15,7 +15,7 @@ use courant::{Broker, MessageId, Subscribed, Ticket};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A durable message that may be found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Sent {
     pub body: Vec<u8>,
     pub queues: Vec<&'static str>,
@@ -31,7 +31,7 @@ pub enum Ack {
     Synced,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Oracle {
     /// Every id that was ever given, with its body.
     ids: BTreeMap<MessageId, Vec<u8>>,
@@ -69,6 +69,21 @@ impl Oracle {
     pub fn all_confirmed(&mut self) {
         self.sent.values_mut().for_each(|sent| sent.is_confirmed = true);
         self.acks_synced();
+    }
+
+    /// What must be found where this was promised, and no more than `later` had been asked for.
+    pub fn at_most(&self, later: &Oracle) -> Oracle {
+        let mut merged = later.clone();
+        merged.closed_hash = None;
+        merged.attempts.clone_from(&self.attempts);
+        merged.taken_unseen.extend(&self.taken_unseen);
+        for (id, sent) in &mut merged.sent {
+            sent.is_confirmed = self.sent.get(id).is_some_and(|sent| sent.is_confirmed);
+        }
+        for (key, ack) in &mut merged.acks {
+            *ack = self.acks.get(key).copied().unwrap_or(Ack::Told);
+        }
+        merged
     }
 
     /// All acks so far are on disk.
