@@ -340,3 +340,28 @@ fn copy_of(disk: &SimDisk, copy: &SimDisk) {
         }
     }
 }
+
+/// One flipped bit in a head costs one frame, not the rest of its batch.
+#[test]
+fn frames_behind_a_bad_head_are_shown() {
+    let disk = SimDisk::new();
+    let (wal, _) = Wal::open(disk.mount(), options(65_536)).unwrap();
+    let watch = Watch::new();
+    wal.start(Arc::clone(&watch) as Arc<_>).unwrap();
+    append(&wal, &watch, &[(0, 1, 40), (0, 2, 40), (0, 3, 40), (0, 4, 40), (0, 5, 40)]);
+    append(&wal, &watch, &[(0, 6, 40)]);
+    wal.close().unwrap();
+    disk.kill();
+    let (name, _) = disk.files().into_iter().find(|(name, _)| name.ends_with(".segment")).unwrap();
+    // Each frame takes 40 + 4 + 40 bytes, padded to 88; the third one's seq.
+    let frame_at = 512 + 64 + 2 * 88;
+    disk.damage(&name, |bytes| bytes[frame_at + 16] ^= 8);
+    let (checked, seen) = check_of(&disk).unwrap();
+    let seqs: Vec<u64> = seen.iter().map(|&(_, seq, _)| seq).collect();
+    assert_eq!(seqs, [1, 2, 4, 5, 6]);
+    let [fault] = &checked.faults[..] else { panic!("{:#?}", checked.faults) };
+    assert_eq!((fault.at.offset, fault.at.bytes), (frame_at as u64, 88));
+    assert_eq!((fault.at.what, fault.frames), (Damage::Head, Some(1)));
+    let gap = Gap { lane: LaneId(0), above: Seq(2), below: Some(Seq(4)) };
+    assert_eq!(fault.gaps, [gap]);
+}
