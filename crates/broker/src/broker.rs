@@ -18,7 +18,8 @@ use crate::upkeep::{Bell, Bounds, Upkeep};
 use crate::worker;
 use courant_engine::{Principal, QueueCounts, Record, Refusal};
 use courant_storage::{
-    Disk, Memory, MemoryOptions, Purpose, RealDisk, Recovered, Store, Urgency, Wal, WalOptions,
+    Disk, Memory, MemoryOptions, Progress, Purpose, RealDisk, Recovered, Store, Urgency, Wal,
+    WalOptions,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,8 @@ use std::thread::JoinHandle;
 
 /// The number of the only shard of a node that stands alone.
 const SHARD: u16 = 0;
+/// An opening says how far it has come so often.
+const PROGRESS_MS: u64 = 1_000;
 
 /// What an opening found.
 #[derive(Debug, Clone, Default)]
@@ -95,7 +98,14 @@ impl Broker {
         };
         #[cfg(feature = "testing")]
         let wal = options.testing.choose(wal);
-        let (wal, recovered) = Wal::open(disk, wal)?;
+        let (watch, mut told_ms) = (Stopwatch::start(), 0);
+        let (wal, recovered) = Wal::open_watched(disk, wal, &mut |progress| {
+            if watch.passed_ms() >= told_ms + PROGRESS_MS {
+                told_ms = watch.passed_ms();
+                let Progress { walked_bytes, of_bytes } = progress;
+                tracing::info!(walked_bytes, of_bytes, "looking through the log");
+            }
+        })?;
         let store: Arc<dyn Store> = Arc::new(wal);
         Self::begin(&store, Some(recovered), options)
     }

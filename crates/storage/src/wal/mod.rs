@@ -176,24 +176,13 @@ pub struct Wal {
 impl Wal {
     /// Opens a folder, repairs a torn tail, and refuses what is rotten.
     pub fn open(disk: Arc<dyn Disk>, options: WalOptions) -> Result<(Wal, Recovered), OpenError> {
-        Wal::open_visiting(disk, options, &mut |_| ())
+        Wal::open_watched(disk, options, &mut |_| ())
     }
 
-    /// Opens a folder and shows every frame that [`Store::scan`] would, in the same
-    /// single pass. When it fails, what was shown is void.
-    pub fn open_visiting(
-        disk: Arc<dyn Disk>,
-        options: WalOptions,
-        visit: &mut dyn FnMut(Frame<'_>),
-    ) -> Result<(Wal, Recovered), OpenError> {
-        Wal::open_watched(disk, options, visit, &mut |_| ())
-    }
-
-    /// As [`Wal::open_visiting`]; `progress` is told now and then how far it has come.
+    /// As [`Wal::open`]; `progress` is told now and then how far it has come.
     pub fn open_watched(
         disk: Arc<dyn Disk>,
         options: WalOptions,
-        visit: &mut dyn FnMut(Frame<'_>),
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Wal, Recovered), OpenError> {
         let name = folder::LOCK_NAME;
@@ -210,7 +199,7 @@ impl Wal {
             sync_delay: Duration::from_millis(options.sync_delay_ms),
             seal_delay: Duration::from_millis(options.seal_delay_ms),
         };
-        let opened = recovery::open(disk, options, visit, progress)?;
+        let opened = recovery::open(disk, options, progress)?;
         let opened_end = Mark { segment: opened.end.segment.id, offset: opened.end.offset };
         let directory = Arc::clone(&opened.directory);
         let pipeline = Pipeline::new(waits, Arc::clone(&directory.room));

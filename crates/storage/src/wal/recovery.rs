@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, write_full};
 use crate::error::OpenError;
-use crate::frame::{Frame, LaneId, Seq};
+use crate::frame::{LaneId, Seq};
 use crate::kind;
 use crate::limits::{SECTOR_BYTES, SEGMENT_BYTES_MIN};
 use crate::wal::chain::BatchHeader;
@@ -52,11 +52,10 @@ pub(crate) struct Opened {
     pub(crate) recovered: Recovered,
 }
 
-/// Opens a folder that is locked already, and shows every frame of the caller's to `visit`.
+/// Opens a folder that is locked already; `progress` is told how far the walk has come.
 pub(crate) fn open(
     disk: Arc<dyn Disk>,
     options: WalOptions,
-    visit: &mut dyn FnMut(Frame<'_>),
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Opened, OpenError> {
     if options.segment_bytes < SEGMENT_BYTES_MIN {
@@ -81,7 +80,7 @@ pub(crate) fn open(
     for name in leftovers {
         disk.remove(name).map_err(failed("removing", name))?;
     }
-    let mut walk = Walk::new(&directory, &checkpoint, visit, progress);
+    let mut walk = Walk::new(&directory, &checkpoint, progress);
     walk.recovered.mended = mended.map(str::to_owned);
     let end = walk.run(&manifest)?;
     let (durable, mut recovered) = (walk.durable, walk.recovered);
@@ -118,10 +117,8 @@ fn create(disk: Arc<dyn Disk>, options: WalOptions, names: &[String]) -> Result<
 /// The walk over all batches.
 struct Walk<'a> {
     directory: &'a Directory,
-    visit: &'a mut dyn FnMut(Frame<'_>),
     progress: &'a mut dyn FnMut(Progress),
     segments: Vec<Arc<Segment>>,
-    origins: Vec<(LaneId, Seq)>,
     /// The furthest durable mark seen; complete once `looked_ahead`.
     durable: Mark,
     looked_ahead: bool,
@@ -147,16 +144,13 @@ impl<'a> Walk<'a> {
     fn new(
         directory: &'a Directory,
         checkpoint: &CheckpointFile,
-        visit: &'a mut dyn FnMut(Frame<'_>),
         progress: &'a mut dyn FnMut(Progress),
     ) -> Walk<'a> {
         let latest = checkpoint.latest();
         Walk {
             directory,
-            visit,
             progress,
             segments: directory.segments(),
-            origins: directory.origins(),
             durable: latest.durable,
             looked_ahead: false,
             closed_at: latest.closed.then_some(latest.durable),
@@ -289,10 +283,6 @@ impl<'a> Walk<'a> {
                 self.placed.push((header.lane, header.seq, frame_at));
                 counts.add(placed.counts());
                 self.recovered.note(header.lane, header.seq, header.term);
-                let mut origins = self.origins.iter();
-                if !origins.any(|&(lane, origin)| lane == header.lane && header.seq < origin) {
-                    (self.visit)(placed.without_body());
-                }
             } else if kind::is_understood(header.kind) {
                 rolled |= placed.ends_segment();
             } else if header.critical {
