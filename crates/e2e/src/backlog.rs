@@ -48,8 +48,8 @@ pub struct Plan {
     pub body_bytes: usize,
 }
 
-/// Does all of it in the data directory `data`.
-pub fn run(plan: &Plan, data: &Path, progress: &ProgressBar) -> Result<Figures> {
+/// Does all of it in the data directory `data`; the figures, and what the broker said.
+pub fn run(plan: &Plan, data: &Path, progress: &ProgressBar) -> Result<(Figures, String)> {
     let mut figures = Figures::default();
     progress.set_length(2 * plan.messages + FANOUT_MESSAGES);
     let server = Launch::new(data)?.start()?;
@@ -75,9 +75,9 @@ pub fn run(plan: &Plan, data: &Path, progress: &ProgressBar) -> Result<Figures> 
     wait_empty(&mut consumer, data, &mut figures)?;
     fan_out(&server, data, progress, &mut figures)?;
     drop(watch);
-    server.stop()?;
+    let exit = server.stop()?;
     progress.finish_and_clear();
-    Ok(figures)
+    Ok((figures, exit.stderr))
 }
 
 fn publish(

@@ -28,12 +28,16 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let plan = Plan { messages: arguments.messages, body_bytes: arguments.body_bytes };
     let folder = tempfile::tempdir()?;
-    let figures = run(&plan, &folder.path().join("data"), &progress::bar(0, "messages"))?;
+    let (figures, said) = run(&plan, &folder.path().join("data"), &progress::bar(0, "messages"))?;
     let mut stdout = std::io::stdout().lock();
     if arguments.json {
         writeln!(stdout, "{}", figures.json())?;
     } else {
         figures.show(&mut stdout)?;
     }
-    Ok(if figures.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if figures.is_good() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(std::io::stderr(), "the broker said:\n{said}")?;
+    Ok(ExitCode::FAILURE)
 }
