@@ -5,7 +5,7 @@
 //! 1. A snapshot, if one is due: enough was appended since the last one, or a little and some time
 //!    passed, or something was settled and it is quiet, or the disk is full.
 //! 2. Space is given back, if something was settled or a snapshot was made since it was looked
-//!    last: never more than a fiftieth of the time.
+//!    last: never more than a fiftieth of the time, unless that were rarer than every 20 s.
 //! 3. Chunks of long queues leave memory.
 //! 4. Where nothing happens, the log is read through for damage.
 //!
@@ -36,6 +36,9 @@ const DUE_SLOW_MS: u64 = 20_000;
 /// A pause between two looks for free space is so many times as long as the look.
 const PAUSE_FACTOR: u64 = 50;
 const PAUSE_MS: u64 = 1_000;
+/// After a look that wrote gigabytes again, or on a busy machine, space that became free meanwhile
+/// would else be kept for minutes.
+const PAUSE_MS_MAX: u64 = 20_000;
 /// What a page of a snapshot counts for: the entries of a chunk.
 const PAGE_BYTES: u32 = 32 << 10;
 /// Bytes that are looked through for damage in a second in which nothing else happens.
@@ -274,7 +277,7 @@ impl Upkeep {
                 break Ok(part);
             }
         };
-        self.reclaim_pause_ms = PAUSE_MS.max(watch.passed_ms() * PAUSE_FACTOR);
+        self.reclaim_pause_ms = (watch.passed_ms() * PAUSE_FACTOR).clamp(PAUSE_MS, PAUSE_MS_MAX);
         self.since_reclaim = Stopwatch::start();
         match done {
             Ok(_) => self.reclaimed_at = Some(freeing),
