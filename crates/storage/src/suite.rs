@@ -1,11 +1,12 @@
 //! The tests that every store must pass. Cases return an error instead of panicking, so that it can
 //! be asserted that a seeded defect makes them fail.
 //!
-//! A new implementation adds a [`Harness`] and no tests. [`crash`], [`power`] and [`rot`] are for a
-//! [`Wal`](crate::Wal) on a simulated disk.
+//! A new implementation adds a [`Harness`] and no tests. [`crash`], [`power`], [`rot`] and
+//! [`decay`] are for a [`Wal`](crate::Wal) on a simulated disk.
 
 mod cases;
 pub mod crash;
+pub mod decay;
 mod history;
 pub mod power;
 pub mod rot;

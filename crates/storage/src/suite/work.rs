@@ -318,7 +318,8 @@ impl Work {
         self.disk.set_taken(if is_short { free.saturating_sub(room) } else { 0 });
     }
 
-    fn close(&mut self) -> Result<(), End> {
+    /// Closes the log in order, if it is open.
+    pub(super) fn close(&mut self) -> Result<(), End> {
         let Some(Open { wal, watch }) = self.open.take() else { return Ok(()) };
         wal.close().map_err(|_| End::Failed)?;
         self.history.push(Event::Closed);

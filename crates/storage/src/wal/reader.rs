@@ -280,7 +280,13 @@ impl BodyWalk<'_> {
     fn step(&mut self, at: u64, lost: bool) -> Result<Step, ReadError> {
         let starts_sector = at.is_multiple_of(SECTOR_BYTES as u64);
         let seed = self.segment.seed;
+        let sealed_at = self.segment.sealed_at().unwrap_or(0);
         let rest = self.bytes(at, FRAME_HEADER_BYTES)?;
+        // In front of its last seal a full segment has neither an end nor a sector of zeros.
+        let is_cut = at + (rest.len() as u64) < sealed_at && rest.len() < FRAME_HEADER_BYTES;
+        if is_cut || starts_sector && at < sealed_at && is_zero(rest) {
+            return Ok(Step::Damaged);
+        }
         if starts_sector && BatchHeader::is_at(rest) {
             let rest = self.bytes(at, BATCH_HEADER_BYTES)?;
             let intact = BatchHeader::decode(rest, seed).is_some();
