@@ -90,11 +90,11 @@ fn all(seed: u64, first: usize, stride: usize) -> Result<Counts, String> {
                 }
             });
             counts.flips += 1;
-            folder.judge(changed, &mut counts).map_err(|why| format!("{what}: {why}"))?;
+            folder.judge(&changed, &mut counts).map_err(|why| format!("{what}: {why}"))?;
             let what = format!("{name} cut to {at} of {}", bytes.len());
             let changed = folder.with(name, |bytes| bytes.truncate(at));
             counts.cuts += 1;
-            folder.judge(changed, &mut counts).map_err(|why| format!("{what}: {why}"))?;
+            folder.judge(&changed, &mut counts).map_err(|why| format!("{what}: {why}"))?;
         }
     }
     Ok(counts)
@@ -109,7 +109,7 @@ impl Folder {
         SimDisk::of(files)
     }
 
-    fn judge(&self, disk: SimDisk, counts: &mut Counts) -> Result<(), String> {
+    fn judge(&self, disk: &SimDisk, counts: &mut Counts) -> Result<(), String> {
         match Wal::open(disk.mount(), self.options.clone()) {
             Err(OpenError::Io { source, .. }) => return Err(source.to_string()),
             Err(_) => counts.refused += 1,
