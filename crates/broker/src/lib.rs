@@ -78,7 +78,7 @@ pub mod limits {
     /// The same when all connections together hold what they may.
     pub const OUTBOX_BYTES_MIN: usize = 64 << 10;
     /// Bytes that may wait for all connections together, unless the options say otherwise.
-    pub const OUTBOXES_BYTES_MAX: usize = 64 << 20;
+    pub const OUTBOXES_BYTES_MAX: usize = 32 << 20;
     /// Bytes that long queues take in memory, unless the options say otherwise.
     pub const CHUNK_BYTES_MAX: u64 = 32 << 20;
     /// Bytes of transient messages before more are refused, unless the options say otherwise.

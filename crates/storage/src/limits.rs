@@ -34,10 +34,10 @@ pub const CALLER_KIND_MIN: u8 = 0x10;
 pub const CALLER_KIND_MAX: u8 = 0x7f;
 
 /// Default of [`WalOptions::in_flight_bytes_max`](crate::WalOptions::in_flight_bytes_max).
-pub const IN_FLIGHT_BYTES_MAX: usize = 32 << 20;
+pub const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
 
 /// Default of [`WalOptions::cache_bytes_max`](crate::WalOptions::cache_bytes_max).
-pub const CACHE_BYTES_MAX: usize = 64 << 20;
+pub const CACHE_BYTES_MAX: usize = 32 << 20;
 
 /// Default of [`WalOptions::segment_bytes`](crate::WalOptions::segment_bytes).
 pub const SEGMENT_BYTES: u64 = 64 << 20;
