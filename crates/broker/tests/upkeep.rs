@@ -305,3 +305,30 @@ async fn what_is_on_its_way_is_kept() {
     let got: Vec<_> = slow.take(600).await.iter().map(number).collect();
     assert_eq!(got, (0..600).collect::<Vec<_>>());
 }
+
+/// What may have been handed over before an unclean stop says so, also from a snapshot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_remembers_an_unclean_stop() {
+    let disk = SimDisk::new();
+    let broker = open(&disk);
+    let mut client = Client::new(&broker);
+    client.declare("q").await;
+    fill(&mut client, Destination::Queue("q"), 0..10, 8).await;
+    disk.kill();
+    drop((client, broker));
+    for has_snapshot in [false, true, true] {
+        let broker = open(&disk);
+        assert_eq!(broker.opened().has_snapshot, has_snapshot);
+        let mut client = Client::new(&broker);
+        fill(&mut client, Destination::Queue("q"), 10..11, 8).await;
+        for number in 0..11 {
+            let claimed = client.session.claim("q", Settling::Manual, None).await.unwrap();
+            assert_eq!(claimed.message().unwrap().is_suspect, number < 10, "{number}");
+        }
+        let last = client.session.claim("q", Settling::Auto, None).await;
+        assert_eq!(last.is_ok(), has_snapshot, "what was added before");
+        keep(&broker);
+        drop(client);
+        broker.close().await.unwrap();
+    }
+}
