@@ -1,0 +1,192 @@
+//! A folder of a broker with every kind of record, of every version of the format, opens for ever:
+//! `docs/format.md` says how to add one.
+
+#![allow(clippy::unwrap_used, reason = "tests panic")]
+
+mod client;
+
+use client::{Client, Got, texts};
+use courant::inspect::Inspection;
+use courant::testing::{Testing, keep_up};
+use courant::{Broker, Destination, Level, Options, QueueOptions, Subscribed, Topology, Verdict};
+use courant_storage::sim::SimDisk;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// So many messages fill a chunk, and some more.
+const BULK: usize = 4_200;
+/// One in so many of them is left.
+const LEFT: usize = 10;
+
+/// Every kind but that of a second block of numbers, which comes after 2³² messages.
+const KINDS: [&str; 14] = [
+    "published",
+    "settled",
+    "returned",
+    "opened",
+    "namespace-declared",
+    "exchange-declared",
+    "exchange-deleted",
+    "queue-declared",
+    "queue-deleted",
+    "cut-short",
+    "bound",
+    "unbound",
+    "snapshot-page",
+    "snapshot-root",
+];
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn options() -> Options {
+    let testing = Testing { fill_ahead_bytes: Some(0), ..Testing::default() };
+    Options { segment_bytes: 64 << 10, testing, ..Options::default() }
+}
+
+fn open(disk: &SimDisk) -> Broker {
+    tokio::task::block_in_place(|| Broker::open_disk(disk.mount(), options())).unwrap()
+}
+
+/// Fills a chunk of a queue and empties most of it; the rest is in a snapshot and in segments that
+/// were written again.
+async fn bulk(broker: &Broker) {
+    let mut client = Client::new(broker);
+    client.declare("bulk").await;
+    let to = client.session.destination(Destination::Queue("bulk"));
+    let bodies: Vec<_> = (0..BULK).map(|number| number.to_string()).collect();
+    for part in bodies.chunks(100) {
+        let batch: Vec<_> =
+            part.iter().map(|body| (body.as_bytes(), Level::Committed, true)).collect();
+        let outcomes = client.publish(to, &batch).await;
+        client.committed(outcomes.last().unwrap().unwrap().after.unwrap()).await.unwrap();
+    }
+    client.subscribe(Subscribed::Queue("bulk"), 1, 60_000).await;
+    for got in client.take(BULK).await {
+        if got.text().parse::<usize>().unwrap() % LEFT != 0 {
+            client.ack(&got);
+        }
+    }
+    client.sync_settles().await.unwrap();
+}
+
+/// Every other kind of record.
+async fn everything(broker: &Broker) {
+    let mut client = Client::new(broker);
+    client.declare("q").await;
+    client.declare("gone").await;
+    client.session.change(Topology::DeclareNamespace("n")).await.unwrap();
+    client.session.declare_topic("t").await.unwrap();
+    client.session.declare_topic("gone").await.unwrap();
+    client.session.declare_queue("t/s", QueueOptions::default()).await.unwrap();
+    for key in [&b""[..], b"key"] {
+        client.session.change(Topology::Bind { exchange: "t", queue: "t/s", key }).await.unwrap();
+    }
+    let unbind = Topology::Unbind { exchange: "t", queue: "t/s", key: b"key" };
+    client.session.change(unbind).await.unwrap();
+    let delete = Topology::DeleteQueue { name: "gone", if_empty: false, if_unused: false };
+    client.session.change(delete).await.unwrap();
+    client.session.change(Topology::DeleteExchange("gone")).await.unwrap();
+    for body in ["acked", "returned", "kept"] {
+        client.send("q", body.as_bytes()).await;
+    }
+    let topic = client.session.destination(Destination::Topic("t"));
+    client.publish(topic, &[(b"topical", Level::Committed, true)]).await[0].unwrap();
+    client.subscribe(Subscribed::Queue("q"), 1, 2).await;
+    let got = client.take(2).await;
+    client.ack(&got[0]);
+    client.settle(got[1].handle, Verdict::Nack).unwrap();
+    client.sync_settles().await.unwrap();
+}
+
+/// The files of a folder with all of it, written by this version.
+async fn written() -> BTreeMap<String, Vec<u8>> {
+    let disk = SimDisk::new();
+    let broker = open(&disk);
+    bulk(&broker).await;
+    for _ in 0..2 {
+        assert!(tokio::task::block_in_place(|| keep_up(&broker)));
+    }
+    broker.close().await.unwrap();
+    drop(broker);
+    let broker = open(&disk);
+    everything(&broker).await;
+    // Without a close: the next opening says so in a record.
+    disk.kill();
+    drop(broker);
+    let broker = open(&disk);
+    broker.close().await.unwrap();
+    disk.contents()
+}
+
+async fn taken(broker: &Broker, queue: &str, count: usize) -> Vec<Got> {
+    let mut client = Client::new(broker);
+    assert_eq!(client.session.inspect(queue).unwrap().ready, count as u64, "{queue}");
+    client.subscribe(Subscribed::Queue(queue), 1, 60_000).await;
+    client.take(count).await
+}
+
+async fn check(files: BTreeMap<String, Vec<u8>>) {
+    let disk = SimDisk::of(files);
+    let kinds = tokio::task::block_in_place(|| {
+        let mut inspection = Inspection::begin_on(&disk.mount()).unwrap();
+        let report = inspection.run(&mut |_| ()).unwrap();
+        assert!(report.is_whole(), "{report:?}");
+        let mut kinds = BTreeSet::new();
+        let mut see = |record: courant::inspect::RecordSeen| {
+            kinds.insert(record.kind);
+            ControlFlow::Continue(())
+        };
+        inspection.records(&mut see).unwrap();
+        kinds
+    });
+    for kind in KINDS {
+        assert!(kinds.contains(kind), "{kind} is not in {kinds:?}");
+    }
+    let broker = open(&disk);
+    assert!(broker.opened().has_snapshot);
+    let left = taken(&broker, "bulk", BULK / LEFT).await;
+    let expected: Vec<_> = (0..BULK).step_by(LEFT).map(|number| number.to_string()).collect();
+    assert_eq!(texts(&left), expected);
+    let got = taken(&broker, "q", 2).await;
+    assert_eq!(texts(&got), ["returned", "kept"]);
+    assert_eq!(got[0].attempt, 2, "an attempt is forgotten");
+    assert_eq!(texts(&taken(&broker, "t/s", 1).await), ["topical"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_of_every_version_opens() {
+    let mut count = 0;
+    for folder in fs::read_dir(fixtures()).unwrap() {
+        let mut files = BTreeMap::new();
+        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
+            let file = file.unwrap();
+            let name = file.file_name().into_string().unwrap();
+            files.insert(name, fs::read(file.path()).unwrap());
+        }
+        check(files).await;
+        count += 1;
+    }
+    assert!(count >= 1);
+}
+
+/// What this version writes has all that a fixture has to have. Where it is asked for, it becomes
+/// one: once, to be committed and never written again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_this_version_writes_opens() {
+    let files = written().await;
+    check(files.clone()).await;
+    if std::env::var_os("COURANT_WRITE_FIXTURE").is_none() {
+        return;
+    }
+    let folder = fixtures().join("v2");
+    fs::create_dir_all(&folder).unwrap();
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        assert!(!path.exists(), "a fixture is never overwritten");
+        fs::write(path, bytes).unwrap();
+    }
+}
