@@ -320,3 +320,94 @@ fn what_is_needed_stays_whatever_goes() {
         assert!(removed > 1_000 && rewritten > 300 && crashes > 100);
     }
 }
+
+/// A log with six frames in each of its segments, and one of them that is needed.
+fn sparse(disk: &SimDisk) -> (Wal, Vec<u64>) {
+    let options = WalOptions {
+        segment_bytes: 4_096,
+        fill_ahead_bytes: 0,
+        cache_bytes_max: 0,
+        ..WalOptions::default()
+    };
+    let (wal, _) = Wal::open(disk.mount(), options).expect("it opens");
+    let watch = Watch::new();
+    wal.start(Arc::clone(&watch) as Arc<_>).expect("it starts");
+    for seq in 1..=60 {
+        let place = Place { lane: 0, seq };
+        let (kind, version, critical, lane, term) = (0x10, 1, true, LaneId(0), 5);
+        let meta = FrameMeta { kind, version, critical, lane, seq: Seq(seq), term };
+        let ticket = wal.append(Urgency::Now, Purpose::Upkeep, &mut |open| {
+            open.push(meta, &[], &[&body_of(place, 300)]);
+        });
+        watch.wait_committed(ticket.expect("it is taken")).expect("it is committed");
+    }
+    wal.raise_origins(&[(LaneId(0), Seq(61))]).expect("it rises");
+    (wal, (1..=60).step_by(6).collect())
+}
+
+fn reclaim_all_but(wal: &Wal, live: &[u64]) -> Result<Reclaimed, KeepError> {
+    wal.reclaim(&mut |see| {
+        for seq in live {
+            see(LaneId(0), Seq(*seq), 300);
+        }
+        true
+    })
+}
+
+#[test]
+fn a_list_that_half_found_room_lists_nothing_that_goes() {
+    let mut doubts = 0;
+    for first in 1.. {
+        let disk = SimDisk::new();
+        let (wal, live) = sparse(&disk);
+        disk.fail_at(first, Fault::NoSpace);
+        let outcome = reclaim_all_but(&wal, &live);
+        if disk.fails_later() {
+            break;
+        }
+        drop(wal);
+        if !matches!(outcome, Err(KeepError::DiskFull { .. })) {
+            continue;
+        }
+        doubts += 1;
+        for second in 1..40 {
+            let disk = SimDisk::new();
+            let (wal, live) = sparse(&disk);
+            disk.fail_at(first, Fault::NoSpace);
+            let _ = reclaim_all_but(&wal, &live);
+            disk.fail_at(second, Fault::PowerLoss);
+            let _ = reclaim_all_but(&wal, &live);
+            disk.crash(first * 100 + second);
+            drop(wal);
+            let opened = Wal::open(disk.mount(), WalOptions::default());
+            let (wal, _) = opened.unwrap_or_else(|error| panic!("{first}, {second}: {error}"));
+            for seq in live {
+                let mut body = Vec::new();
+                let read = wal.read(LaneId(0), Seq(seq), &mut body);
+                assert!(read.is_ok(), "{first}, {second}: {seq} {read:?}");
+                assert_eq!(body, body_of(Place { lane: 0, seq }, 300));
+            }
+        }
+    }
+    assert!(doubts > 3, "{doubts}");
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_keeps_no_other_from_being_written_again() {
+    let disk = SimDisk::new();
+    let (wal, live) = sparse(&disk);
+    let segments: Vec<String> = disk.files().into_iter().map(|(name, _)| name).collect();
+    let segments = segments.iter().filter(|name| name.ends_with(".segment"));
+    let bad = segments.clone().next().expect("a segment");
+    disk.fail_reads(bad, 1_024..1_536);
+    // All of the second is needed, so the first has no neighbour that is written again with it.
+    let live: Vec<u64> = live.into_iter().chain(8..=12).collect();
+    let mut rewritten = 0;
+    for _ in 0..10 {
+        rewritten += reclaim_all_but(&wal, &live).map_or(0, |done| done.rewritten_segments);
+    }
+    assert!(rewritten > 0, "nothing was written again");
+    for seq in live.into_iter().filter(|seq| *seq > 6) {
+        wal.read(LaneId(0), Seq(seq), &mut Vec::new()).expect("it is there");
+    }
+}

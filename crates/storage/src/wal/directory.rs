@@ -49,6 +49,11 @@ struct Listed {
     /// A segment that is whole, and found no room in the list: to be listed as it is, because
     /// nobody knows how far that got.
     unlisted: Option<Arc<Segment>>,
+    /// Segments that were written again and found no room in the list: one copy may name them, so
+    /// their files stay until both copies were replaced.
+    doubtful: Vec<Arc<str>>,
+    /// How many of those there were: no file name is used again.
+    doubts: u64,
     /// Changing the list failed: it is not tried again.
     failed: Option<Poison>,
 }
@@ -81,7 +86,9 @@ impl Directory {
         copies: Copies,
     ) -> Directory {
         let known = Known { origins: manifest.origins.clone(), ..Known::default() };
-        let listed = Mutex::new(Listed { manifest, copies, unlisted: None, failed: None });
+        let (unlisted, doubtful, doubts, failed) = (None, Vec::new(), 0, None);
+        let listed = Listed { manifest, copies, unlisted, doubtful, doubts, failed };
+        let listed = Mutex::new(listed);
         // A volume that can't be asked shows the same trouble at the first write.
         let volume = disk.space().ok().flatten();
         let options = volume.map_or(options.clone(), |volume| options.on(volume));
@@ -256,9 +263,23 @@ impl Directory {
         let copies = &mut listed.copies;
         let skips_sync = Defect::MissingManifestSync.is_in(&self.options);
         let replace = || copies.replace(&*self.disk, &manifest, skips_sync);
-        self.reserve.lend(copies::ROOM_BYTES, Need::Anything, replace)?;
+        let replaced = self.reserve.lend(copies::ROOM_BYTES, Need::Anything, replace);
+        if replaced.is_err() {
+            // One copy may hold it by now: what comes next is newer than that.
+            listed.manifest.generation = manifest.generation;
+            return replaced;
+        }
         listed.manifest = manifest;
+        for name in listed.doubtful.drain(..) {
+            let _ = self.disk.remove(&name);
+            let _ = self.disk.remove(&summary::name_beside(&name));
+        }
         Ok(())
+    }
+
+    /// The generation of a segment that is made of others with the highest of theirs.
+    pub(crate) fn generation_above(&self, highest: u64) -> u64 {
+        highest + 1 + self.listed().doubts
     }
 
     /// Changes the manifest durably. `change` says whether there is something to be changed.
@@ -319,7 +340,7 @@ impl Directory {
     /// error all files are kept: it is not known which list counts.
     pub(crate) fn swap(&self, parts: &[&Part], by: Option<Rewritten>) -> Result<(), KeepError> {
         let is_part = |id: u64| parts.iter().any(|part| part.segment().id == id);
-        self.change(|manifest| {
+        let changed = self.change(|manifest| {
             let terms = parts.iter().map(|part| part.indexed.index.counts.last_term);
             manifest.term = terms.fold(manifest.term, u64::max);
             manifest.segments.retain(|entry| !is_part(entry.id));
@@ -328,7 +349,13 @@ impl Directory {
                 manifest.segments.insert(at, Entry::of(segment));
             }
             !parts.is_empty()
-        })?;
+        });
+        if let (Err(_), Some(Rewritten { segment, .. })) = (&changed, &by) {
+            let mut listed = self.listed();
+            listed.doubtful.push(Arc::clone(&segment.name));
+            listed.doubts += 1;
+        }
+        changed?;
         self.known_mut().swap(&is_part, by);
         for part in parts {
             let name = &part.segment().name;

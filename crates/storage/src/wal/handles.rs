@@ -24,10 +24,11 @@ impl Handles {
         }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let file = segment.file()?;
-        match held.iter().rposition(|other| Arc::ptr_eq(other, segment)) {
-            Some(at) => drop(held.remove(at)),
-            None => segment.hold(Arc::clone(&file)),
+        if let Some(at) = held.iter().rposition(|other| Arc::ptr_eq(other, segment)) {
+            held.remove(at);
         }
+        // Also one that was let go meanwhile, by the log when it had done with it.
+        segment.hold(Arc::clone(&file));
         held.push_back(Arc::clone(segment));
         if held.len() > HELD_MAX
             && let Some(oldest) = held.pop_front()
@@ -42,5 +43,26 @@ impl Handles {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.retain(|other| !Arc::ptr_eq(other, segment));
         segment.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::SimDisk;
+    use crate::wal::segment::SegmentHeader;
+
+    #[test]
+    fn a_file_that_the_log_let_go_is_opened_once_and_held_again() {
+        let disk = SimDisk::new().mount();
+        disk.create_log("a").unwrap();
+        let header = SegmentHeader { id: 1, generation: 1, salt: 1 };
+        let segment = Arc::new(Segment::new(&disk, &header, "a".into()));
+        segment.seal(1_024);
+        let handles = Handles::default();
+        handles.file(&segment).unwrap();
+        segment.release();
+        let again = handles.file(&segment).unwrap();
+        assert!(Arc::ptr_eq(&again, &handles.file(&segment).unwrap()));
     }
 }

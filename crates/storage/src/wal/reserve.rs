@@ -33,6 +33,9 @@ pub(crate) struct Reserve {
     room: Arc<Room>,
     whole_bytes: u64,
     held: Mutex<Held>,
+    /// Taken while a part of it is lent: whoever would make it whole again meanwhile would take
+    /// away what was just given.
+    lending: Mutex<()>,
     /// Only a defect keeps it all.
     is_stuck: bool,
 }
@@ -46,7 +49,8 @@ struct Held {
 impl Reserve {
     /// A reserve that is not made yet; of 0 bytes: none.
     pub(crate) fn new(disk: Arc<dyn Disk>, room: Arc<Room>, whole_bytes: u64) -> Reserve {
-        Reserve { disk, room, whole_bytes, held: Mutex::default(), is_stuck: false }
+        let (held, lending) = (Mutex::default(), Mutex::default());
+        Reserve { disk, room, whole_bytes, held, lending, is_stuck: false }
     }
 
     /// The same, which gives nothing back if it is a defect.
@@ -86,6 +90,7 @@ impl Reserve {
 
     /// Takes back what was given away, as far as there is space. Says whether it is whole.
     pub(crate) fn regain(&self) -> Result<bool, Poison> {
+        let Ok(_none_is_lent) = self.lending.try_lock() else { return Ok(false) };
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.bytes == self.whole_bytes {
             self.room.state_reserve(held.bytes);
@@ -144,10 +149,12 @@ impl Reserve {
         need: Need,
         mut act: impl FnMut() -> Result<T, Poison>,
     ) -> Result<T, Poison> {
-        match act() {
-            Err(Poison::DiskFull { .. }) if self.give(bytes + self.margin_bytes(), need) => act(),
-            done => done,
-        }
+        let full = match act() {
+            Err(full @ Poison::DiskFull { .. }) => full,
+            done => return done,
+        };
+        let _lent = self.lending.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.give(bytes + self.margin_bytes(), need) { act() } else { Err(full) }
     }
 
     /// Bytes for one segment of the log, if not more is needed.
@@ -158,5 +165,31 @@ impl Reserve {
     /// What the file system may take beside the bytes of a file.
     pub(crate) fn margin_bytes(&self) -> u64 {
         margin_bytes(self.whole_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::SimDisk;
+
+    #[test]
+    fn what_is_lent_is_not_taken_back_before_it_is_used() {
+        let disk = SimDisk::new();
+        disk.set_capacity(Some(1 << 20));
+        let room = Arc::new(Room::on(disk.mount(), 64 << 10, 256 << 10));
+        let reserve = Reserve::new(disk.mount(), room, 256 << 10);
+        reserve.open().unwrap();
+        let mut acts = 0;
+        let lent = reserve.lend(4 << 10, Need::Anything, || {
+            acts += 1;
+            if acts == 1 {
+                return Err(Poison::DiskFull { file: "a".into(), offset: 0 });
+            }
+            assert!(!reserve.regain()?, "it was taken back");
+            Ok(())
+        });
+        assert_eq!(lent, Ok(()));
+        assert_eq!(reserve.regain(), Ok(true));
     }
 }

@@ -47,7 +47,8 @@ pub(crate) fn rewrite(
 ) -> Result<Rewritten, KeepError> {
     let ids = parts.first().zip(parts.last());
     let (id, last) = ids.map_or((0, 0), |(one, other)| (one.segment().id, other.segment().last));
-    let generation = parts.iter().map(|part| part.segment().generation).max().unwrap_or(0) + 1;
+    let generations = parts.iter().map(|part| part.segment().generation);
+    let generation = directory.generation_above(generations.max().unwrap_or(0));
     let header = SegmentHeader { id, generation, salt: directory.disk.entropy() };
     let name = segment::file_name(id, generation);
     let written = write(directory, &header, &name, parts, census);
@@ -110,7 +111,11 @@ fn copy(part: &Part, census: &Census, output: &mut Output) -> Result<io::Result<
     });
     match walked {
         Ok(()) => Ok(outcome),
-        Err(ScanError::Io { file, source, .. }) => Err(failed("reading", &file)(source)),
+        Err(ScanError::Io { file, source, .. }) => {
+            // It would keep all others from being written again.
+            segment.mark_damaged();
+            Err(failed("reading", &file)(source))
+        }
         Err(ScanError::Rotten { file, offset }) => {
             segment.mark_damaged();
             Err(KeepError::Rotten { file, offset })
