@@ -128,6 +128,9 @@ impl Broker {
         let watch = Stopwatch::start();
         #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "for the switch"))]
         let (mut engine, replayed) = recovery::replay(&**store, SHARD, options.chunk_bytes_max)?;
+        if let Some(log) = &log {
+            recovery::check_pages(&engine, SHARD, log)?;
+        }
         let opening = engine.opening();
         let first = Shard::first_seq(&opening);
         #[cfg(feature = "testing")]

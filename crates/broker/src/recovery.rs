@@ -9,7 +9,7 @@ use crate::codec::{self, CodecError, Scratch};
 use crate::error::OpenError;
 use crate::snapshot::{self, state_lane};
 use courant_engine::{Effects, Engine, Record};
-use courant_storage::{Frame, LaneId, Store};
+use courant_storage::{Frame, LaneId, ReadError, Recovered, RottenBody, Store};
 use std::ops::ControlFlow;
 
 /// Pages that are taken in before chunks leave memory again.
@@ -55,6 +55,26 @@ pub(crate) fn replay(
     }
     replay.engine.evict(entries_bytes_max);
     Ok((replay.engine, replay.replayed))
+}
+
+/// Refuses a snapshot of which the opening found a page to be rotten: what is on it could never be
+/// handed over.
+pub(crate) fn check_pages(engine: &Engine, shard: u16, log: &Recovered) -> Result<(), OpenError> {
+    let mut rotten = log.rotten_bodies.clone();
+    rotten.retain(|body| body.lane == state_lane(shard));
+    if rotten.is_empty() {
+        return Ok(());
+    }
+    let mut found = None;
+    engine.pages(&mut |page| {
+        found = found.take().or(rotten.iter().find(|body| body.seq.0 == page).cloned());
+    });
+    match found {
+        Some(RottenBody { file, offset, .. }) => {
+            Err(OpenError::Snapshot(ReadError::Rotten { file, offset }))
+        }
+        None => Ok(()),
+    }
 }
 
 struct Replay<'s> {
