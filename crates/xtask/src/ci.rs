@@ -57,6 +57,7 @@ const STEPS: &[Step] = &[
     Step { name: "powercut", about: "power cuts under load", run: powercut },
     Step { name: "fulldisk", about: "a small disk filled and drained", run: fulldisk },
     Step { name: "backlog", about: "a long backlog: memory, disk, recovery", run: backlog },
+    Step { name: "abuse", about: "bad consumers under a memory cap", run: abuse },
     Step { name: "doc", about: "documentation builds", run: doc },
     Step { name: "counts", about: "instructions per message", run: |_| counts::check() },
     Step { name: "deny", about: "dependencies", run: |_| deny::run() },
@@ -194,6 +195,11 @@ fn fulldisk(_root: &Path) -> Result<Outcome> {
 
 fn backlog(_root: &Path) -> Result<Outcome> {
     campaign(&["backlog", "--messages", "1000000"])
+}
+
+fn abuse(_root: &Path) -> Result<Outcome> {
+    let size = ["--backlog-mib", "256", "--stalled", "50", "--never-acking", "50"];
+    campaign(&[&["abuse", "--seconds", "5", "--any-latency"], &size[..]].concat())
 }
 
 /// Runs a campaign; where the machine does not allow it, the summary says that it was not run.

@@ -11,16 +11,15 @@ const STEPS: &[(&str, &str, u64)] = &[
     ("set-len", "segment", 6),
     ("write", "segment", 600),
     ("sync", "segment", 300),
-    ("remove", "segment", 6),
-    ("create", "manifest", 6),
+    ("remove", "segment", 3),
     ("write", "manifest", 6),
     ("sync", "manifest", 6),
-    ("rename", "manifest", 8),
+    ("rename", "manifest", 2),
     ("write", "checkpoint", 16),
     ("sync", "checkpoint", 16),
     ("create", "index", 6),
     ("write", "index", 6),
-    ("remove", "index", 6),
+    ("remove", "index", 3),
     ("set-len", "reserve", 2),
     ("sync-folder", "folder", 12),
 ];
@@ -98,7 +97,7 @@ mod tests {
         for _ in 0..4000 {
             points.add(&Point::choose(&mut random), true);
         }
-        assert_eq!(points.rows().count(), 36);
+        assert_eq!(points.rows().count(), 34);
         assert_eq!(points.reached(), 4000);
     }
 }
