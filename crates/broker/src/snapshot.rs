@@ -43,6 +43,8 @@ pub(crate) struct Writing {
     snapshot: Snapshot,
     /// Pages that were appended.
     done: usize,
+    /// Bytes of what is still to be appended.
+    left_bytes: usize,
     /// Seq of the first part of the root, known once all pages have their numbers.
     pub(crate) root_seq: u64,
     parts_done: usize,
@@ -58,7 +60,18 @@ impl Writing {
     ) -> Self {
         let root_seq = *next_seq;
         let (done, parts_done) = (0, 0);
-        let writing = Self { shard, term, stamp_ms, covers, snapshot, done, root_seq, parts_done };
+        let left_bytes = snapshot.pages.iter().map(Page::size).sum::<usize>() + snapshot.root.len();
+        let writing = Self {
+            shard,
+            term,
+            stamp_ms,
+            covers,
+            snapshot,
+            done,
+            left_bytes,
+            root_seq,
+            parts_done,
+        };
         *next_seq += writing.parts() as u64;
         writing
     }
@@ -70,6 +83,11 @@ impl Writing {
     /// Pages and bytes of the root.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.snapshot.pages.len(), self.snapshot.root.len())
+    }
+
+    /// Bytes of what is still to be appended.
+    pub(crate) fn left_bytes(&self) -> u64 {
+        self.left_bytes as u64
     }
 
     /// Whether everything was appended.
@@ -90,6 +108,7 @@ impl Writing {
                 |out| page.encode(out),
             );
             bytes += open.len_bytes() - before;
+            self.left_bytes -= page.size();
             self.done += 1;
         }
         if bytes == 0 {
@@ -103,6 +122,7 @@ impl Writing {
         let from = part * PIECE_BYTES;
         let root = &self.snapshot.root;
         let bytes = &root[from.min(root.len())..(from + PIECE_BYTES).min(root.len())];
+        self.left_bytes -= bytes.len();
         let left = u32::try_from(parts - part - 1).unwrap_or(u32::MAX);
         open.push_with(
             meta(self.shard, codec::SNAPSHOT_ROOT, seq, self.term),

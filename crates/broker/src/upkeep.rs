@@ -175,6 +175,9 @@ impl Upkeep {
             return false;
         }
         let passed_ms = self.since_snapshot.passed_ms();
+        if usage.is_full && passed_ms < PAUSE_MS {
+            return false;
+        }
         // On a small volume segments are smaller than what was asked for.
         let segment_bytes = match usage.segment_bytes {
             0 => self.bounds.segment_bytes,
@@ -182,7 +185,7 @@ impl Upkeep {
         };
         appended >= DUE_BYTES.min(DUE_SEGMENTS * segment_bytes)
             || appended >= DUE_SLOW_BYTES && passed_ms >= DUE_SLOW_MS
-            || usage.is_full && passed_ms >= PAUSE_MS && self.would_free()
+            || usage.is_full && self.would_free()
             || usage.disk_bytes > 2 * segment_bytes && passed_ms >= DUE_SLOW_MS && self.would_free()
     }
 
@@ -213,10 +216,17 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Appends all of a snapshot, piece by piece, and waits until it is committed.
+    /// Appends all of a snapshot, piece by piece, and waits until it is committed. On a full disk
+    /// it takes no more than half of what is left: the rest is for settling, which makes the next
+    /// snapshot smaller, until it fits.
     fn write(&self, writing: &mut Writing) -> Result<(), GivenUp> {
         let store = &self.shard.store;
         while !writing.is_done() {
+            let left = store.usage().left_bytes.map(|bytes| bytes / 2);
+            if left.is_some_and(|bytes| bytes < writing.left_bytes()) {
+                tracing::info!("a snapshot has to wait: the disk is full, and settling goes first");
+                return Err(GivenUp);
+            }
             let mut append = |open: &mut _| writing.append(open);
             match store.append(Urgency::Soon, Purpose::Upkeep, &mut append) {
                 Ok(ticket) => self.await_committed(ticket)?,

@@ -22,7 +22,8 @@ fn caught(defect: Defect) -> Failure {
 #[test]
 fn a_confirm_before_the_sync_is_caught() {
     let failure = caught(Defect::Log(courant_storage::Defect::ConfirmBeforeSync));
-    let is_it = ["confirmed and not found", "after its ack was synced"];
+    // A snapshot that counts may be what was not there.
+    let is_it = ["confirmed and not found", "after its ack was synced", "Snapshot(NotFound)"];
     assert!(is_it.iter().any(|why| failure.what.contains(why)), "{failure}");
 }
 
@@ -34,7 +35,9 @@ fn a_skipped_sync_of_the_folder_is_caught() {
 #[test]
 fn an_id_that_is_used_twice_is_caught() {
     let failure = caught(Defect::ReusedBlock);
-    assert!(failure.what.contains("was given to two messages"), "{failure}");
+    // The second message of a number goes nowhere, if nobody sees both.
+    let is_it = ["was given to two messages", "it never ends"];
+    assert!(is_it.iter().any(|why| failure.what.contains(why)), "{failure}");
 }
 
 #[test]

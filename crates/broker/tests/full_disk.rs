@@ -7,7 +7,8 @@ mod client;
 
 use client::{Client, until};
 use courant::{
-    Broker, Destination, Level, Options, QueueOptions, Refusal, Settling, Subscribed, Topology,
+    Broker, Destination, Level, Options, QueueOptions, Refusal, Settling, SubscribeOptions,
+    Subscribed, Topology,
 };
 use courant_storage::sim::SimDisk;
 
@@ -105,5 +106,42 @@ async fn a_full_disk_is_drained_and_filled_again() {
         drain(&mut client, 1).await;
     }
     assert!(!broker.is_poisoned());
+    broker.close().await.unwrap();
+}
+
+/// A snapshot of so many small messages takes more than the reserve has: it must not take what
+/// settling them needs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_does_not_fit_leaves_room_for_settling() {
+    let disk = SimDisk::new();
+    disk.set_capacity(Some(24 * MIB));
+    let broker = open(&disk);
+    let mut client = Client::new(&broker);
+    client.session.declare_topic("t").await.unwrap();
+    let queues: Vec<String> = (0..40).map(|number| format!("q{number}")).collect();
+    for queue in &queues {
+        client.declare(queue).await;
+        let bind = Topology::Bind { exchange: "t", queue, key: b"" };
+        client.session.change(bind).await.unwrap();
+    }
+    let to = client.session.destination(Destination::Topic("t"));
+    let batch = vec![(&b"x"[..], Level::Committed, true); 400];
+    let mut is_full = false;
+    while !is_full {
+        for outcome in client.publish(to, &batch).await {
+            match outcome {
+                Ok(published) => drop(client.committed(published.after.unwrap()).await.unwrap()),
+                Err(refusal) => is_full = refusal == Refusal::DiskFull,
+            }
+        }
+    }
+    let (credit, settling) = (1_000, Settling::Auto);
+    let options = SubscribeOptions { credit, settling, ..SubscribeOptions::default() };
+    for (queue, tag) in queues.iter().zip(1..) {
+        client.subscribe_with(Subscribed::Queue(queue), tag, options).await;
+    }
+    let is_roomy = || !broker.is_full() && disk.used_bytes() < 12 * MIB;
+    until("there is room again", is_roomy).await;
+    assert!(client.publish(to, &batch).await.iter().all(Result::is_ok) && !broker.is_poisoned());
     broker.close().await.unwrap();
 }

@@ -131,6 +131,11 @@ impl Room {
         self.is_full.load(Ordering::Acquire)
     }
 
+    /// What upkeep may still take of a full disk; `None` while it is not full.
+    pub(crate) fn left_bytes(&self) -> Option<u64> {
+        self.is_full().then(|| self.figures().left_bytes())
+    }
+
     /// The segment in use has so many bytes left.
     pub(crate) fn state_rest(&self, segment: u64, rest: u64) {
         self.state(|figures| {
@@ -224,6 +229,11 @@ impl Figures {
 
     fn for_upkeep(&self) -> u64 {
         self.rest().max(self.next).max(self.reserve_share())
+    }
+
+    /// In all places together.
+    fn left_bytes(&self) -> u64 {
+        self.rest() + self.next + self.reserve_share()
     }
 
     fn for_restart(&self) -> u64 {

@@ -122,6 +122,8 @@ pub struct Usage {
     pub appended_bytes: u64,
     /// Messages are refused because the disk is full.
     pub is_full: bool,
+    /// What upkeep may still take of a full disk; `None` while it is not full.
+    pub left_bytes: Option<u64>,
     /// Size of a new segment, which a small volume makes smaller; 0 if there are none.
     pub segment_bytes: u64,
 }

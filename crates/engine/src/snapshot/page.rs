@@ -36,6 +36,11 @@ impl Page {
         Self::KIND
     }
 
+    /// How many bytes it has.
+    pub fn size(&self) -> usize {
+        HEAD_BYTES + self.columns.deltas.len() * 8
+    }
+
     /// Appends its bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let Columns { deltas, sizes } = &*self.columns;

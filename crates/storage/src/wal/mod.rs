@@ -308,6 +308,7 @@ impl Store for Wal {
             disk_bytes: segments.iter().map(|segment| segment.size()).sum(),
             appended_bytes: self.pipeline.committed_bytes(),
             is_full: self.directory.room.is_full(),
+            left_bytes: self.directory.room.left_bytes(),
             segment_bytes: self.directory.options.segment_bytes,
         }
     }
