@@ -206,6 +206,20 @@ impl Pipeline {
         Ok(ticket)
     }
 
+    /// Something beside the batches could not be made durable: appends are refused from now on, and
+    /// the log thread ends and tells the listener.
+    pub(crate) fn fail(&self, cause: &Poison) {
+        {
+            let mut intake = self.shared.intake();
+            if !matches!(intake.phase, Phase::Running | Phase::Closing) {
+                return;
+            }
+            intake.phase = Phase::Poisoned(cause.clone());
+            intake.asleep = false;
+        }
+        self.shared.wake.notify_one();
+    }
+
     pub(crate) fn committed(&self) -> Ticket {
         Ticket(self.shared.committed.load(Ordering::Acquire))
     }
@@ -409,6 +423,9 @@ impl<S: Sink> LogThread<S> {
             since.is_some_and(|since| now.duration_since(since) >= delay)
         };
         intake.writing_bytes = 0;
+        if let Phase::Poisoned(cause) = &intake.phase {
+            return Some(Step::Fail(cause.clone()));
+        }
         if intake.takes_room(&self.shared.room, self.unsynced.is_empty()) {
             return Some(Step::Room);
         }

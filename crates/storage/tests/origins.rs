@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use courant_storage::sim::SimDisk;
+use courant_storage::sim::{Fault, SimDisk};
 use courant_storage::suite::Watch;
 use courant_storage::{
-    Disk, FrameMeta, KeepError, LaneId, Purpose, ReadError, RealDisk, Reclaimed, Seq, Store,
-    Urgency, Wal, WalOptions,
+    AppendError, Disk, FrameMeta, KeepError, LaneId, Purpose, ReadError, RealDisk, Reclaimed, Seq,
+    Store, Urgency, Wal, WalOptions,
 };
 
 const LANE: LaneId = LaneId(3);
@@ -234,4 +234,18 @@ fn a_closed_store_keeps_its_hands_off_the_folder() {
     wal.close().unwrap();
     assert_eq!(wal.raise_origins(&[(LANE, Seq(2))]), Err(KeepError::Closed));
     assert_eq!(reclaim(&wal, &[]), Err(KeepError::Closed));
+}
+
+#[test]
+fn a_failed_sync_of_the_list_ends_the_log_at_once() {
+    let disk = SimDisk::new();
+    let (wal, watch) = started(disk.mount(), 4);
+    append(&wal, &watch, 1..=9);
+    disk.fail_at(1, Fault::FailedSync);
+    let failed = wal.raise_origins(&[(LANE, Seq(9))]);
+    assert!(matches!(failed, Err(KeepError::Poisoned(_))), "{failed:?}");
+    let refused = wal.append(Urgency::Now, Purpose::Upkeep, &mut |_| {});
+    assert!(matches!(refused, Err(AppendError::Poisoned(_))), "{refused:?}");
+    watch.wait_poison().unwrap();
+    assert!(wal.close().is_err());
 }

@@ -236,6 +236,15 @@ impl Wal {
     }
 }
 
+impl Wal {
+    /// A sync that failed beside the batches ends the log just as one of theirs.
+    fn fail_with(&self, error: &KeepError) {
+        if let KeepError::Poisoned(cause) = error {
+            self.pipeline.fail(cause);
+        }
+    }
+}
+
 impl Store for Wal {
     fn append(
         &self,
@@ -285,7 +294,7 @@ impl Store for Wal {
         if lock.is_none() {
             return Err(KeepError::Closed);
         }
-        self.directory.raise_origins(origins)
+        self.directory.raise_origins(origins).inspect_err(|error| self.fail_with(error))
     }
 
     fn reclaim(&self, living: &mut Living<'_>) -> Result<Reclaimed, KeepError> {
@@ -293,7 +302,7 @@ impl Store for Wal {
         if lock.is_none() {
             return Err(KeepError::Closed);
         }
-        reclaim::reclaim(&self.directory, living)
+        reclaim::reclaim(&self.directory, living).inspect_err(|error| self.fail_with(error))
     }
 
     fn scrub(&self, bytes: u64) -> Result<Scrubbed, ReadError> {
