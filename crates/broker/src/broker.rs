@@ -247,15 +247,19 @@ impl Broker {
     /// Refuses new messages and waits until those in flight are confirmed, at most so long.
     pub async fn drain(&self, patience: std::time::Duration) {
         let shard = &self.inner.shard;
-        let last = {
-            let mut state = shard.lock();
-            state.is_closing = true;
-            shard.append(Urgency::Now, Purpose::Upkeep, &mut |_| {})
-        };
-        let Ok(ticket) = last else { return };
+        shard.lock().is_closing = true;
+        let pause = || tokio::time::sleep(std::time::Duration::from_millis(1));
         let drained = async {
+            // Where there is no room for even this, there will be once what waits is written.
+            let ticket = loop {
+                match shard.append(Urgency::Now, Purpose::Upkeep, &mut |_| {}) {
+                    Ok(ticket) => break ticket,
+                    Err(Refusal::TooManyInFlight | Refusal::DiskFull) => pause().await,
+                    Err(_) => return,
+                }
+            };
             while shard.lock().applied < ticket {
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                pause().await;
             }
         };
         let _ = tokio::time::timeout(patience, drained).await;
