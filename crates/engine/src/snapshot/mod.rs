@@ -3,7 +3,7 @@
 //! A page holds the entries of one chunk ([`page`]), which never change once the chunk is whole;
 //! so a snapshot makes a page for each chunk that grew since its last one, and shares the entries
 //! of whole ones instead of copying them. All the rest, and who is alive, stands in the root
-//! ([`root`]). It costs O(queues + chunks), not O(messages).
+//! (`root.rs`). It costs O(queues + chunks), not O(messages).
 //!
 //! Steps: [`Engine::snapshot`] → the shell writes the pages, then the root → both are committed →
 //! [`Engine::snapshot_done`]. Only then do chunks know their pages, and may their entries leave
