@@ -128,9 +128,6 @@ impl Broker {
         let watch = Stopwatch::start();
         #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "for the switch"))]
         let (mut engine, replayed) = recovery::replay(&**store, SHARD, options.chunk_bytes_max)?;
-        if let Some(log) = &log {
-            recovery::check_pages(&engine, SHARD, log)?;
-        }
         let opening = engine.opening();
         let first = Shard::first_seq(&opening);
         #[cfg(feature = "testing")]
@@ -168,6 +165,7 @@ impl Broker {
         options: Options,
         opened: Opened,
     ) -> Result<Self, OpenError> {
+        shard.is_mended.store(replayed.is_mended, std::sync::atomic::Ordering::Release);
         let bell = Arc::new(Bell::default());
         let Options { segment_bytes, chunk_bytes_max, .. } = options;
         let bounds = Bounds { segment_bytes, chunk_bytes_max };

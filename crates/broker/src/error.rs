@@ -36,8 +36,8 @@ pub enum OpenError {
          aside with `courant check DIR --quarantine`"
     )]
     Snapshot(#[source] courant_storage::ReadError),
-    /// A part of the snapshot's root is too short to be one.
-    #[error("the snapshot that begins at {seq} of the state lane has a part without a beginning")]
+    /// What stands where the snapshot's root should be is no part of it.
+    #[error("the snapshot that begins at {seq} of the state lane has a part that is none")]
     Root {
         /// Where the root begins.
         seq: u64,
@@ -45,14 +45,6 @@ pub enum OpenError {
     /// The snapshot's root is not understood.
     #[error(transparent)]
     Restore(#[from] courant_engine::RestoreError),
-    /// A page of the snapshot is not what the root says.
-    #[error("page {page} of the snapshot is not what was written: {cause}")]
-    Page {
-        /// Its number.
-        page: u64,
-        /// What is wrong.
-        cause: courant_engine::PageError,
-    },
     /// The first record could not be committed.
     #[error("the log does not take the opening's record")]
     Begin,

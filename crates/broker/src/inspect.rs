@@ -9,13 +9,14 @@
 
 use crate::codec::{self, Scratch};
 use crate::error::OpenError;
+use crate::rebuild::rebuild;
 use crate::recovery;
 use crate::snapshot::{self, state_lane};
-use courant_engine::{Engine, MessageId, Page, QueueId, Record};
+use courant_engine::{Effects, Engine, MessageId, Page, QueueId, Record};
 use courant_storage::{
     Check, CheckError, Disk, Frame, LaneId, ReadError, RealDisk, Seen, Seq, Store, Witness,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -146,8 +147,8 @@ struct Memo<'p> {
 /// Roots of snapshots that were met: where the log would begin if nobody said so.
 #[derive(Debug, Default)]
 struct Roots {
-    /// First seq, covered seq and parts still to come of the one being met.
-    open: Option<(u64, u64, u32)>,
+    /// First seq of the one being met, and which of its parts are intact, in whichever copy.
+    open: Option<(u64, BTreeSet<u32>)>,
     /// First seq and covered seq of the newest that is complete.
     newest: Option<(u64, u64)>,
 }
@@ -155,19 +156,17 @@ struct Roots {
 impl Roots {
     fn note(&mut self, seen: &Seen<'_>) {
         let Some((part, parts, covers)) = snapshot::part(seen.frame.head) else { return };
-        let seq = seen.frame.seq.0;
-        if part == 0 {
-            self.open = Some((seq, covers, parts));
-        }
-        let Some((first, covers, left)) = &mut self.open else { return };
-        if seq != *first + u64::from(part) || !seen.body_is_intact {
-            self.open = None;
+        let Some(first) = seen.frame.seq.0.checked_sub(u64::from(part)) else { return };
+        if !seen.body_is_intact || parts == 0 {
             return;
         }
-        *left = left.saturating_sub(1);
-        if *left == 0 {
-            self.newest = Some((*first, *covers));
-            self.open = None;
+        let (_, found) = match &mut self.open {
+            Some(open) if open.0 == first => open,
+            open => open.insert((first, BTreeSet::new())),
+        };
+        found.insert(part % parts);
+        if found.len() == parts as usize {
+            self.newest = Some((first, covers));
         }
     }
 
@@ -240,7 +239,7 @@ impl Inspection {
         let (queues, snapshot, unknown) = (Vec::new(), None, None);
         let mut report = Report { log, records, messages, live_bytes, queues, snapshot, unknown };
         match recovery::replay(&self.check, SHARD, CHUNK_BYTES_MAX) {
-            Ok((engine, _)) => report.take_up(&engine, &self.check, (&whole, &state)),
+            Ok((mut engine, _)) => report.take_up(&mut engine, &self.check, (&whole, &state)),
             Err(error) => report.unknown = Some(error),
         }
         Ok(report)
@@ -295,18 +294,35 @@ impl Report {
         self.queues.iter().filter(has).map(|queue| queue.name.as_str()).collect()
     }
 
-    fn take_up(&mut self, engine: &Engine, check: &Check, found: (&Seqs, &BTreeMap<u64, u32>)) {
-        let (whole, state) = found;
+    fn take_up(
+        &mut self,
+        engine: &mut Engine,
+        check: &Check,
+        (whole, state): (&Seqs, &BTreeMap<u64, u32>),
+    ) {
+        let ids: Vec<QueueId> = engine.queues().iter().map(|(_, id, _)| *id).collect();
+        let unread: BTreeMap<QueueId, String> =
+            ids.iter().filter_map(|id| Some((*id, mend(engine, check, *id).err()?))).collect();
+        let engine = &*engine;
         let mut living = Living::new(&self.log);
         for (name, id, counts) in engine.queues() {
             let mut queue = QueueSeen {
                 name: name.to_string(),
                 ready: counts.ready,
                 bytes: counts.bytes,
+                unread: unread.get(&id).cloned(),
                 ..QueueSeen::default()
             };
             living.count_out(engine, check, id, &mut queue, whole);
             self.queues.push(queue);
+        }
+        if unread.is_empty() {
+            // The other copy of the root is there, and pages can be built again.
+            for fault in &mut self.log.faults {
+                if matches!(fault.at.what, Damage::Body { lane, .. } if lane == state_lane(SHARD)) {
+                    fault.outcome = Outcome::Mended;
+                }
+            }
         }
         self.queues.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         let origins = check.origins();
@@ -325,6 +341,25 @@ impl Report {
             self.snapshot = Some(SnapshotSeen { pages, covers });
         }
         self.live_bytes = living.bytes;
+    }
+}
+
+/// Builds the pages of a queue again that cannot be read, as a broker would.
+fn mend(engine: &mut Engine, check: &Check, id: QueueId) -> Result<(), String> {
+    let mut before = None;
+    loop {
+        let mut at = 0;
+        let mut load = |page, into: &mut Vec<u8>| {
+            at = page;
+            check.read(state_lane(SHARD), Seq(page), into)
+        };
+        let all = engine.each_of::<ReadError>(id, &mut load, &mut |_, _| ());
+        let Err(why) = all.map_err(|error| error.to_string()) else { return Ok(()) };
+        if before.replace(at) == Some(at) {
+            return Err(why);
+        }
+        rebuild(engine, (check, SHARD), (at, &why), &mut Effects::default())
+            .map_err(|error| error.to_string())?;
     }
 }
 
@@ -371,7 +406,8 @@ impl Living {
                 }
             }
         });
-        queue.unread = all.err().map(|error| error.to_string());
+        let unread = all.err().map(|error| error.to_string());
+        queue.unread = queue.unread.take().or(unread);
     }
 
     /// A frame is needed: its segment has so many living bytes more.

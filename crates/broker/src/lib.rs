@@ -35,6 +35,7 @@ mod outlet;
 mod pipe;
 mod publish;
 mod reader;
+mod rebuild;
 mod recovery;
 mod router;
 mod session;

@@ -133,32 +133,46 @@ impl Reader {
         }
     }
 
-    /// Reads a page and gives it to the engine.
+    /// Reads a page and gives it to the engine; one that is damaged is built again.
     fn load(&self, shard: &Shard, page: u64) {
-        let mut bytes = Vec::new();
-        let lane = state_lane(shard.number);
-        let read = patiently(|| fetch(&*shard.store, lane, page, &mut bytes));
-        let mut touched = Touched::new();
-        let loaded = read.map_err(|error| error.to_string()).and_then(|()| {
-            let mut guard = shard.lock();
-            let state = &mut *guard;
-            let installed = state.engine.install_page(page, &bytes, &mut state.effects);
-            shard.hand_out(state, &mut touched);
-            installed.map_err(|error| error.to_string())
-        });
-        flush(&touched);
-        match loaded {
+        match Self::bring(shard, page) {
             Ok(()) => Stats::add(&shard.stats.pages_loaded, 1),
             Err(error) => {
                 tracing::error!(
                     page,
-                    error,
-                    "a part of a queue cannot be read: its consumers wait; run `courant check`"
+                    %error,
+                    "a part of a queue cannot be read: its consumers wait"
                 );
                 self.list().missed.push(page);
             }
         }
         shard.loaded.notify_waiters();
+    }
+
+    fn bring(shard: &Shard, page: u64) -> Result<(), ReadError> {
+        let mut bytes = Vec::new();
+        let lane = state_lane(shard.number);
+        let why = match patiently(|| fetch(&*shard.store, lane, page, &mut bytes)) {
+            Ok(()) => {
+                let mut touched = Touched::new();
+                let installed = {
+                    let mut guard = shard.lock();
+                    let state = &mut *guard;
+                    let installed = state.engine.install_page(page, &bytes, &mut state.effects);
+                    shard.hand_out(state, &mut touched);
+                    installed
+                };
+                flush(&touched);
+                match installed {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error.to_string(),
+                }
+            }
+            Err(error @ ReadError::Io { .. }) => return Err(error),
+            Err(error) => error.to_string(),
+        };
+        let cold = shard.lock().engine.cold(page);
+        cold.map_or(Ok(()), |cold| patiently(|| shard.rebuild(&cold, &why).map(drop)))
     }
 }
 

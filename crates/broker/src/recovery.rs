@@ -7,9 +7,10 @@
 use crate::clock::Stopwatch;
 use crate::codec::{self, CodecError, Scratch};
 use crate::error::OpenError;
-use crate::snapshot::{self, state_lane};
+use crate::rebuild::rebuild;
+use crate::snapshot::{self, fetch, state_lane};
 use courant_engine::{Effects, Engine, Record};
-use courant_storage::{Frame, LaneId, ReadError, Recovered, RottenBody, Store};
+use courant_storage::{Frame, LaneId, ReadError, Store};
 use std::ops::ControlFlow;
 
 /// Pages that are taken in before chunks leave memory again.
@@ -32,6 +33,8 @@ pub(crate) struct Replayed {
     pub(crate) next_page: u64,
     /// Whether there was a snapshot.
     pub(crate) has_snapshot: bool,
+    /// Parts of it were damaged.
+    pub(crate) is_mended: bool,
 }
 
 /// Rebuilds the engine of a shard from what its lanes hold. Entries of chunks take no more than
@@ -57,26 +60,6 @@ pub(crate) fn replay(
     Ok((replay.engine, replay.replayed))
 }
 
-/// Refuses a snapshot of which the opening found a page to be rotten: what is on it could never be
-/// handed over.
-pub(crate) fn check_pages(engine: &Engine, shard: u16, log: &Recovered) -> Result<(), OpenError> {
-    let mut rotten = log.rotten_bodies.clone();
-    rotten.retain(|body| body.lane == state_lane(shard));
-    if rotten.is_empty() {
-        return Ok(());
-    }
-    let mut found = None;
-    engine.pages(&mut |page| {
-        found = found.take().or(rotten.iter().find(|body| body.seq.0 == page).cloned());
-    });
-    match found {
-        Some(RottenBody { file, offset, .. }) => {
-            Err(OpenError::Snapshot(ReadError::Rotten { file, offset }))
-        }
-        None => Ok(()),
-    }
-}
-
 struct Replay<'s> {
     store: &'s dyn Store,
     shard: u16,
@@ -96,6 +79,7 @@ impl<'s> Replay<'s> {
         let engine = match snapshot::read_root(store, shard)? {
             Some(root) => {
                 replayed.has_snapshot = true;
+                replayed.is_mended = root.is_damaged;
                 replayed.last_stamp_ms = root.stamp_ms;
                 replayed.next_page = root.next_seq;
                 let origin = store.origins().into_iter().find(|(lane, _)| *lane == LaneId(shard));
@@ -130,7 +114,8 @@ impl<'s> Replay<'s> {
         }
         let kind = (frame.kind, frame.version);
         let seq = (frame.seq.0, frame.body_len);
-        let record = match codec::decode(kind, seq, frame.head, &mut self.scratch) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let record = match codec::decode(kind, seq, frame.head, &mut scratch) {
             Ok(record) => record,
             // A kind that readers may skip says so itself.
             Err(CodecError::Kind) if !frame.critical => return Ok(()),
@@ -147,22 +132,34 @@ impl<'s> Replay<'s> {
             replayed.last_stamp_ms = replayed.last_stamp_ms.max(stamp);
         }
         for page in self.engine.pages_for(&record) {
-            self.page.clear();
-            snapshot::fetch(self.store, state_lane(self.shard), page, &mut self.page)
-                .map_err(OpenError::Snapshot)?;
-            self.engine
-                .install_page(page, &self.page, &mut self.effects)
-                .map_err(|cause| OpenError::Page { page, cause })?;
-            self.installs += 1;
+            self.install(page)?;
         }
         self.engine.apply(&record, &mut self.effects);
         self.effects.clear();
+        self.scratch = scratch;
         if self.installs > INSTALLS_MAX {
             self.installs = 0;
             self.engine.evict(self.entries_bytes_max);
         }
         self.tell_progress();
         Ok(())
+    }
+
+    /// Brings a page, or what it had.
+    fn install(&mut self, page: u64) -> Result<(), OpenError> {
+        self.installs += 1;
+        self.page.clear();
+        let why = match fetch(self.store, state_lane(self.shard), page, &mut self.page) {
+            Ok(()) => match self.engine.install_page(page, &self.page, &mut self.effects) {
+                Ok(()) => return Ok(()),
+                Err(error) => error.to_string(),
+            },
+            Err(error @ ReadError::Io { .. }) => return Err(OpenError::Snapshot(error)),
+            Err(error) => error.to_string(),
+        };
+        self.replayed.is_mended = true;
+        let log = (self.store, self.shard);
+        rebuild(&mut self.engine, log, (page, &why), &mut self.effects).map_err(OpenError::Snapshot)
     }
 
     fn tell_progress(&mut self) {

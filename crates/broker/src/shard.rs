@@ -77,6 +77,8 @@ pub(crate) struct Shard {
     pub(crate) routing: AtomicU64,
     pub(crate) term: AtomicU64,
     pub(crate) is_poisoned: AtomicBool,
+    /// A part of the snapshot was damaged: the next one is due.
+    pub(crate) is_mended: AtomicBool,
     /// The log has room again.
     pub(crate) room: Notify,
     /// A page of a long queue was read.
@@ -124,6 +126,7 @@ impl Shard {
             routing: AtomicU64::new(routing),
             term: AtomicU64::new(term),
             is_poisoned: AtomicBool::new(false),
+            is_mended: AtomicBool::new(false),
             room: Notify::new(),
             loaded: Notify::new(),
             reader: Arc::default(),

@@ -5,12 +5,18 @@
 //!   root   parts with consecutive seqs     body: left u32 │ stamp u64 │ up to 1 MiB of the root
 //! ```
 //!
-//! `left` says how many parts follow; `stamp` is the time of the snapshot. All of them go the way
-//! of every append, in pieces of about 1 MiB, each awaited before the next, so that messages never
-//! stand behind much of it. A snapshot counts once its frames are committed and the origins of both
-//! lanes were raised: that of the data lane to the first record that it does not cover, that of the
-//! state lane to the first part of its root, which is how an opening finds it. Until then the one
-//! before counts; seqs that were used are never used again.
+//! Without its root a folder is lost, so all parts are written twice, in different batches: the
+//! second copy right behind the first. `left` says how many parts follow, those of the second copy
+//! included, and its top bit that there are two; so any part that can be read tells where the
+//! others are. An opening takes each part from the copy that is intact. A page needs no copy: what
+//! stood in it can be built again from the log (`rebuild.rs`).
+//!
+//! `stamp` is the time of the snapshot. All of them go the way of every append, in pieces of about
+//! 1 MiB, each awaited before the next, so that messages never stand behind much of it. A snapshot
+//! counts once its frames are committed and the origins of both lanes were raised: that of the data
+//! lane to the first record that it does not cover, that of the state lane to the first part of its
+//! root, which is how an opening finds it. Until then the one before counts; seqs that were used
+//! are never used again.
 
 use crate::codec;
 use crate::error::OpenError;
@@ -22,6 +28,12 @@ use courant_storage::{FrameMeta, LaneId, OpenBatch, ReadError, Seq, Store};
 const PIECE_BYTES: usize = 1 << 20;
 /// Bytes before the root in one of its parts.
 const PART_FIXED: usize = 4 + 8;
+/// How often a root is written.
+const COPIES: usize = 2;
+/// Set in `left` of a part if its root was written twice; roots of old folders stand there once.
+const TWICE: u32 = 1 << 31;
+/// So many parts in a row may be damaged where nobody knows how many there are.
+const SEARCH_MAX: u64 = 64;
 
 /// The lane of a shard's pages and roots.
 pub(crate) fn state_lane(shard: u16) -> LaneId {
@@ -60,7 +72,8 @@ impl Writing {
     ) -> Self {
         let root_seq = *next_seq;
         let (done, parts_done) = (0, 0);
-        let left_bytes = snapshot.pages.iter().map(Page::size).sum::<usize>() + snapshot.root.len();
+        let pages_bytes: usize = snapshot.pages.iter().map(Page::size).sum();
+        let left_bytes = pages_bytes + COPIES * snapshot.root.len();
         let writing = Self {
             shard,
             term,
@@ -72,10 +85,11 @@ impl Writing {
             root_seq,
             parts_done,
         };
-        *next_seq += writing.parts() as u64;
+        *next_seq += (COPIES * writing.parts()) as u64;
         writing
     }
 
+    /// Of one copy.
     fn parts(&self) -> usize {
         self.snapshot.root.len().div_ceil(PIECE_BYTES).max(1)
     }
@@ -92,7 +106,7 @@ impl Writing {
 
     /// Whether everything was appended.
     pub(crate) fn is_done(&self) -> bool {
-        self.done == self.snapshot.pages.len() && self.parts_done == self.parts()
+        self.done == self.snapshot.pages.len() && self.parts_done == COPIES * self.parts()
     }
 
     /// Appends the next piece.
@@ -119,11 +133,11 @@ impl Writing {
     fn append_part(&mut self, open: &mut OpenBatch) {
         let (part, parts) = (self.parts_done, self.parts());
         let seq = self.root_seq + part as u64;
-        let from = part * PIECE_BYTES;
+        let from = part % parts * PIECE_BYTES;
         let root = &self.snapshot.root;
         let bytes = &root[from.min(root.len())..(from + PIECE_BYTES).min(root.len())];
         self.left_bytes -= bytes.len();
-        let left = u32::try_from(parts - part - 1).unwrap_or(u32::MAX);
+        let left = u32::try_from(COPIES * parts - part - 1).unwrap_or(u32::MAX) | TWICE;
         open.push_with(
             meta(self.shard, codec::SNAPSHOT_ROOT, seq, self.term),
             |head| {
@@ -144,7 +158,7 @@ impl Writing {
 }
 
 /// What the head of a part of a root says: its number, of how many, and the last record that the
-/// snapshot covers.
+/// snapshot covers. The second copy counts on.
 pub(crate) fn part(head: &[u8]) -> Option<(u32, u32, u64)> {
     let (part, rest) = head.split_first_chunk()?;
     let (parts, rest) = rest.split_first_chunk()?;
@@ -159,6 +173,27 @@ pub(crate) struct Root {
     pub(crate) stamp_ms: u64,
     /// The seq behind its last part.
     pub(crate) next_seq: u64,
+    /// A part could not be read, and its copy could.
+    pub(crate) is_damaged: bool,
+}
+
+/// Where the parts of a root are.
+#[derive(Clone, Copy, PartialEq)]
+struct Parts {
+    /// Of one copy.
+    count: u64,
+    copies: u64,
+}
+
+impl Parts {
+    /// As the part says that stands `nth` from the first.
+    fn told_by(nth: u64, left: u32) -> Self {
+        let all = nth + 1 + u64::from(left & !TWICE);
+        if left & TWICE == 0 {
+            return Self { count: all, copies: 1 };
+        }
+        Self { count: all / COPIES as u64, copies: COPIES as u64 }
+    }
 }
 
 /// Reads the root that counts, if there is one.
@@ -168,21 +203,59 @@ pub(crate) fn read_root(store: &dyn Store, shard: u16) -> Result<Option<Root>, O
     let Some((_, Seq(first))) = origins.into_iter().find(|(of, _)| *of == lane) else {
         return Ok(None);
     };
-    let mut root = Root { bytes: Vec::new(), stamp_ms: 0, next_seq: first };
     let mut part = Vec::new();
-    loop {
-        part.clear();
-        fetch(store, lane, root.next_seq, &mut part).map_err(OpenError::Snapshot)?;
-        let fixed = part.first_chunk::<PART_FIXED>().ok_or(OpenError::Root { seq: first })?;
-        let [a, b, c, d, stamp @ ..] = *fixed;
-        let left = u32::from_le_bytes([a, b, c, d]);
-        root.stamp_ms = u64::from_le_bytes(stamp);
-        root.bytes.extend_from_slice(part.get(PART_FIXED..).unwrap_or_default());
-        root.next_seq += 1;
-        if left == 0 {
-            return Ok(Some(root));
+    let parts = find_parts(store, lane, first, &mut part)?;
+    let next_seq = first.saturating_add(parts.count * parts.copies);
+    let mut root = Root { bytes: Vec::new(), stamp_ms: 0, next_seq, is_damaged: false };
+    for nth in 0..parts.count {
+        let mut error = None;
+        for nth in (0..parts.copies).map(|copy| copy * parts.count + nth) {
+            part.clear();
+            error = fetch(store, lane, first.saturating_add(nth), &mut part).err();
+            let Some(error) = &error else {
+                let (left, stamp_ms) = fixed(&part).ok_or(OpenError::Root { seq: first })?;
+                if Parts::told_by(nth, left) != parts {
+                    return Err(OpenError::Root { seq: first });
+                }
+                root.stamp_ms = stamp_ms;
+                root.bytes.extend_from_slice(part.get(PART_FIXED..).unwrap_or_default());
+                break;
+            };
+            root.is_damaged = true;
+            tracing::warn!(part = nth, %error, "a part of the snapshot cannot be read");
+        }
+        if let Some(error) = error {
+            return Err(OpenError::Snapshot(error));
         }
     }
+    Ok(Some(root))
+}
+
+/// Asks the first part that can be read.
+fn find_parts(
+    store: &dyn Store,
+    lane: LaneId,
+    first: u64,
+    part: &mut Vec<u8>,
+) -> Result<Parts, OpenError> {
+    let mut error = None;
+    for nth in 0..SEARCH_MAX {
+        part.clear();
+        match fetch(store, lane, first.saturating_add(nth), part) {
+            Ok(()) => {
+                let (left, _) = fixed(part).ok_or(OpenError::Root { seq: first })?;
+                return Ok(Parts::told_by(nth, left));
+            }
+            Err(damage) => error = error.or(Some(damage)),
+        }
+    }
+    Err(error.map_or(OpenError::Root { seq: first }, OpenError::Snapshot))
+}
+
+/// `left` and the stamp of a part.
+fn fixed(part: &[u8]) -> Option<(u32, u64)> {
+    let [a, b, c, d, stamp @ ..] = *part.first_chunk::<PART_FIXED>()?;
+    Some((u32::from_le_bytes([a, b, c, d]), u64::from_le_bytes(stamp)))
 }
 
 /// The hash of a ledger, whose cold parts are read. Zero if one cannot be read.

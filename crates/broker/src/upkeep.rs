@@ -3,7 +3,8 @@
 //!
 //! A pass, every 250 ms:
 //! 1. A snapshot, if one is due: enough was appended since the last one, or a little and some time
-//!    passed, or something was settled and it is quiet, or the disk is full.
+//!    passed, or something was settled and it is quiet, or the disk is full, or a part of the last
+//!    one turned out damaged.
 //! 2. Space is given back, if something was settled or a snapshot was made since it was looked
 //!    last: never more than a fiftieth of the time, unless that were rarer than every 20 s.
 //! 3. Chunks of long queues leave memory.
@@ -16,8 +17,8 @@ use crate::shard::{Shard, Touched, flush};
 use crate::snapshot::{Writing, fetch, state_lane};
 use crate::stats::Stats;
 use crate::worker;
-use courant_engine::{LiveCursor, Living};
-use courant_storage::{AppendError, LaneId, Purpose, Reclaimed, Seq, Ticket, Urgency};
+use courant_engine::{Cold, LiveCursor, Living};
+use courant_storage::{AppendError, LaneId, Purpose, ReadError, Reclaimed, Seq, Ticket, Urgency};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -169,6 +170,9 @@ impl Upkeep {
     }
 
     fn is_snapshot_due(&self) -> bool {
+        if self.shard.is_mended.load(Ordering::Acquire) {
+            return true;
+        }
         let usage = self.shard.store.usage();
         let appended = usage.appended_bytes.wrapping_sub(self.appended);
         if appended == 0 {
@@ -194,6 +198,7 @@ impl Upkeep {
         let watch = Stopwatch::start();
         let shard = Arc::clone(&self.shard);
         let usage = shard.store.usage();
+        let is_mended = shard.is_mended.swap(false, Ordering::AcqRel);
         let (made, freeing) = {
             let mut state = shard.lock();
             let made = state.engine.snapshot(&mut self.next_page);
@@ -206,6 +211,7 @@ impl Upkeep {
         shard.lock().engine.snapshot_done(is_done);
         self.since_snapshot = Stopwatch::start();
         if !is_done {
+            shard.is_mended.fetch_or(is_mended, Ordering::AcqRel);
             return Err(GivenUp);
         }
         (self.appended, self.freeing) = (usage.appended_bytes, Some(freeing));
@@ -329,17 +335,11 @@ impl Upkeep {
                 Living::Done => break,
                 Living::More => {}
                 Living::Cold(cold) => {
-                    page.clear();
-                    let read = fetch(&*shard.store, state_lane, cold.page, &mut page)
-                        .map_err(|error| error.to_string())
-                        .and_then(|()| {
-                            cold.decode(&page, &mut see).map_err(|error| error.to_string())
-                        });
-                    if let Err(error) = read {
+                    if let Err(error) = self.show_cold(&cold, &mut page, &mut see) {
                         let page = cold.page;
                         tracing::error!(
                             page,
-                            error,
+                            %error,
                             "no space is given back: a part of a queue cannot be read"
                         );
                         return false;
@@ -357,6 +357,30 @@ impl Upkeep {
             outbox.needed(&mut |seq, size| see(data, Seq(seq), size));
         }
         true
+    }
+
+    /// Shows what a chunk has that is not in memory; without its page, all that may be alive.
+    fn show_cold(
+        &self,
+        cold: &Cold,
+        page: &mut Vec<u8>,
+        see: &mut dyn FnMut(u64, u32),
+    ) -> Result<(), ReadError> {
+        let shard = &*self.shard;
+        page.clear();
+        let why = match fetch(&*shard.store, state_lane(shard.number), cold.page, page) {
+            Ok(()) => match cold.decode(page, see) {
+                Ok(()) => return Ok(()),
+                Err(error) => error.to_string(),
+            },
+            Err(error @ ReadError::Io { .. }) => return Err(error),
+            Err(error) => error.to_string(),
+        };
+        let found = shard.rebuild(cold, &why)?;
+        for (seq, size) in found {
+            see(seq, size);
+        }
+        Ok(())
     }
 
     fn evict(&self) {

@@ -5,11 +5,13 @@
 mod client;
 
 use client::Client;
-use courant::inspect::{Inspection, Report};
+use courant::inspect::{Fault, Inspection, Outcome, RecordSeen, Report};
 use courant::testing::{Testing, keep_up};
 use courant::{Broker, Destination, Level, OpenError, Options, Subscribed};
+use courant_storage::limits::FRAME_HEADER_BYTES;
 use courant_storage::sim::{Dice, SimDisk};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 fn options() -> Options {
     let testing = Testing { fill_ahead_bytes: Some(0), ..Testing::default() };
@@ -148,4 +150,142 @@ async fn a_broker_delivers_all_that_a_check_calls_whole() {
         *outcomes.entry(one(seed).await).or_insert(0) += 1;
     }
     println!("{outcomes:?}");
+}
+
+/// Places of the frames of a kind, by their seqs: file, start of the body, its length.
+fn bodies(disk: &SimDisk, kind: &str) -> Vec<(String, u64, u64)> {
+    let mut inspection = Inspection::begin_on(&disk.mount()).unwrap();
+    let mut places = Vec::new();
+    let mut see = |record: RecordSeen| {
+        if record.kind == kind {
+            let head = if kind == "snapshot-root" { 24 } else { 0 };
+            let body = record.offset + FRAME_HEADER_BYTES as u64 + head;
+            places.push((record.seq, record.file, body, u64::from(record.body_bytes)));
+        }
+        ControlFlow::Continue(())
+    };
+    inspection.records(&mut see).unwrap();
+    places.sort();
+    places.into_iter().map(|(_, file, at, len)| (file, at, len)).collect()
+}
+
+fn flip(disk: &SimDisk, (file, at, len): &(String, u64, u64)) {
+    let at = usize::try_from(at + len / 2).unwrap();
+    disk.damage(file, |bytes| bytes[at] ^= 4);
+}
+
+/// Damages the head of a frame whose body begins there.
+fn flip_head(disk: &SimDisk, (file, at, _): &(String, u64, u64)) {
+    let at = usize::try_from(*at).unwrap() - 25;
+    disk.damage(file, |bytes| bytes[at] ^= 4);
+}
+
+/// A folder with a snapshot: two queues, of "orders" so many of ten messages acked.
+async fn with_pages(acked: usize) -> (SimDisk, BTreeMap<u64, String>) {
+    let disk = SimDisk::new();
+    let broker = open(&disk).unwrap();
+    let mut client = Client::new(&broker);
+    client.declare("orders").await;
+    client.declare("others").await;
+    let mut waiting = BTreeMap::new();
+    for number in 0..300 {
+        let name = if number % 5 == 0 { "others" } else { "orders" };
+        let to = client.session.destination(Destination::Queue(name));
+        let text = format!("message {number} {}", "x".repeat(1200));
+        let sent = client.publish(to, &[(text.as_bytes(), Level::Committed, true)]).await;
+        let published = sent.into_iter().next().unwrap().unwrap();
+        client.committed(published.after.unwrap()).await.unwrap();
+        if name == "orders" {
+            waiting.insert(published.id.unwrap().seq, text);
+        }
+    }
+    let mut reader = Client::new(&broker);
+    reader.subscribe(Subscribed::Queue("orders"), 1, 240).await;
+    for (nth, got) in reader.take(240).await.into_iter().enumerate() {
+        if nth % 10 < acked {
+            reader.ack(&got);
+            waiting.remove(&got.id.seq);
+        }
+    }
+    reader.sync_settles().await.unwrap();
+    tokio::task::block_in_place(|| keep_up(&broker));
+    broker.close().await.unwrap();
+    disk.kill();
+    (disk, waiting)
+}
+
+/// Sets the damage aside if that is needed, then takes everything: more may come, not less.
+/// Says how many there were.
+async fn saves_all(name: &str, disk: &SimDisk, waiting: &BTreeMap<u64, String>) -> usize {
+    let (inspection, before) = report(disk);
+    assert!(!before.is_whole(), "{name}: nothing was found");
+    if before.needs_quarantine() {
+        inspection.set_aside_on(&before, &*SimDisk::new().mount()).unwrap();
+    } else {
+        let is_mended = |fault: &Fault| fault.outcome == Outcome::Mended;
+        assert!(before.log.faults.iter().all(is_mended), "{name}: {:#?}", before.log.faults);
+        drop(inspection);
+    }
+    let (inspection, after) = report(disk);
+    drop(inspection);
+    assert!(after.unknown.is_none() && !after.needs_quarantine(), "{name}: {after:#?}");
+    let orders = after.queues.iter().find(|queue| queue.name == "orders").unwrap();
+    assert_eq!((orders.lost_count, &orders.unread), (0, &None), "{name}");
+    // The second time there is nothing left to mend.
+    for round in 0..2 {
+        let broker = open(disk).unwrap();
+        let mut client = Client::new(&broker);
+        client.subscribe(Subscribed::Queue("orders"), 1, 1000).await;
+        let got = client.take(usize::try_from(orders.ready).unwrap()).await;
+        assert!(got.is_sorted_by_key(|got| got.id.seq), "{name}, {round}: out of order");
+        let got: BTreeMap<u64, &str> = got.iter().map(|got| (got.id.seq, got.text())).collect();
+        for (seq, text) in waiting {
+            assert_eq!(got.get(seq), Some(&text.as_str()), "{name}, {round}: {seq}");
+        }
+        drop(client);
+        tokio::task::block_in_place(|| keep_up(&broker));
+        broker.close().await.unwrap();
+        disk.kill();
+    }
+    let (_, mended) = report(disk);
+    assert!(mended.unknown.is_none() && mended.queues.iter().all(|queue| queue.unread.is_none()));
+    let came = usize::try_from(orders.ready).unwrap();
+    println!("{name}: {came} of {}", waiting.len());
+    came
+}
+
+/// What is damaged of a snapshot.
+type Harm = fn(&SimDisk);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_snapshot_loses_nothing() {
+    let pages: Harm = |disk| bodies(disk, "snapshot-page").iter().for_each(|at| flip(disk, at));
+    let harms: [(&str, Harm); 7] = [
+        ("the pages", pages),
+        ("the pages, dead messages gone", pages),
+        ("the heads of the pages", |disk| {
+            for at in bodies(disk, "snapshot-page") {
+                flip_head(disk, &at);
+            }
+        }),
+        ("the first root", |disk| flip(disk, &bodies(disk, "snapshot-root")[0])),
+        ("the second root", |disk| flip(disk, &bodies(disk, "snapshot-root")[1])),
+        ("the head of the first root", |disk| flip_head(disk, &bodies(disk, "snapshot-root")[0])),
+        ("the pages and the first root", |disk| {
+            for at in bodies(disk, "snapshot-page") {
+                flip(disk, &at);
+            }
+            flip(disk, &bodies(disk, "snapshot-root")[0]);
+        }),
+    ];
+    for (nth, (name, harm)) in harms.into_iter().enumerate() {
+        // With six of ten, what was acked is gone from the log.
+        let acked = [1, 6][nth % 2];
+        let (disk, waiting) = with_pages(acked).await;
+        assert_eq!(bodies(&disk, "snapshot-root").len(), 2, "one snapshot");
+        assert!(!bodies(&disk, "snapshot-page").is_empty());
+        harm(&disk);
+        let found = saves_all(name, &disk, &waiting).await;
+        assert!(acked == 6 || found == waiting.len(), "{name}: {found} came");
+    }
 }

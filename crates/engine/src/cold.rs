@@ -9,16 +9,29 @@ use crate::engine::Engine;
 use crate::floor::Floor;
 use crate::ledger::Ledger;
 use crate::limits::CHUNK_ENTRIES;
-use crate::name::QueueId;
+use crate::name::{Name, QueueId};
 use crate::queue::LedgerQueue;
 use crate::queue::chunk::{Columns, Entries};
-use crate::queue::chunks::{Next, split};
+use crate::queue::chunks::{Next, Place, split};
 use crate::record::Record;
 use crate::snapshot::page::{self, Cold, LoadError, PageError};
 use std::sync::Arc;
 
 /// Bytes that the entries of a whole chunk take.
 const CHUNK_BYTES: u64 = CHUNK_ENTRIES as u64 * 8;
+
+/// A chunk that was built again without its page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// The queue.
+    pub queue: Name,
+    /// Living messages that the chunk had.
+    pub alive_before: u32,
+    /// Messages that are taken to be alive now.
+    pub alive: u32,
+    /// Whether it is known that these are the same.
+    pub is_known: bool,
+}
 
 impl LedgerQueue {
     /// Shows number and size of every living message in order; pages of cold chunks come from
@@ -81,6 +94,55 @@ impl Engine {
         }
         Floor::mark(&mut self.floor.dirty, queue);
         Ok(())
+    }
+
+    /// What the chunk whose page has that number expects of it; `None` if nobody needs it.
+    pub fn cold(&self, page: u64) -> Option<Cold> {
+        self.ledger.queues.values().find_map(|queue| {
+            let is_it = |place: &&Place| place.chunk.is_cold() && place.chunk.page == page;
+            let place = queue.chunks.places.iter().find(is_it)?;
+            Some(Cold::new(queue.id, place.base, &place.chunk))
+        })
+    }
+
+    /// Takes in what the log has instead of a page that cannot be read: number and size of every
+    /// message that went to the queue and has a number of the chunk, rising. If these are as many
+    /// as the chunk had, it is known who is alive; otherwise all of them are taken to be, so that
+    /// some may be handed over again. The next snapshot writes a new page.
+    pub fn rebuild_page(
+        &mut self,
+        page: u64,
+        found: &[(u64, u32)],
+        effects: &mut Effects,
+    ) -> Option<Rebuilt> {
+        let cold = self.cold(page)?;
+        let (id, base, last) = (cold.queue(), cold.first(), cold.last());
+        let queue = self.ledger.queues.get_mut(&id)?;
+        let chunk = &queue.chunks.find(base)?.chunk;
+        let (alive_before, mut bits, len) = (chunk.alive, chunk.bits, chunk.len as usize);
+        let mut columns = Columns::default();
+        for (seq, size) in found.iter().filter(|(seq, _)| (base..=last).contains(seq)) {
+            let delta = u32::try_from(seq - base).unwrap_or(u32::MAX);
+            if columns.deltas.len() < len && columns.deltas.last() < Some(&delta) {
+                columns.deltas.push(delta);
+                columns.sizes.push(*size);
+            }
+        }
+        let count = columns.deltas.len();
+        let is_known = count == len;
+        if !is_known {
+            bits.fill(0);
+            (0..count).for_each(|index| bits[index / 64] |= 1 << (index % 64));
+            // They may have been handed over before.
+            self.ledger.suspect_below = self.ledger.suspect_below.max(last + 1);
+        }
+        queue.chunks.renew(base, columns, &bits);
+        self.ledger.large.insert(id);
+        self.page_missed(page);
+        self.park_known(id, base, effects);
+        let name = self.ledger.queues.get(&id)?.name.clone();
+        let alive = bits.iter().map(|word| word.count_ones()).sum();
+        Some(Rebuilt { queue: name, alive_before, alive, is_known })
     }
 
     /// A page that was wanted could not be had: it will be asked for again by the next step that

@@ -42,6 +42,7 @@ mod model;
 extern crate self as courant_engine;
 
 pub use access::{Grant, Operation, Operations, Principal};
+pub use cold::Rebuilt;
 pub use delivery::{Cause, Handle, Lease, Selector, Verdict};
 pub use effect::{Cancelled, Delivery, DeliveryRun, Effects};
 pub use engine::{Engine, Publish, Route};

@@ -201,6 +201,23 @@ impl Store for Memory {
         Ok(())
     }
 
+    fn heads(
+        &self,
+        lane: LaneId,
+        (first, last): (Seq, Seq),
+        visit: &mut dyn FnMut(Frame<'_>),
+    ) -> Result<(), ReadError> {
+        let batches = self.content.kept().batches.clone();
+        for batch in &batches {
+            for &(seq, at) in batch.entries(lane) {
+                if (first..=last).contains(&seq) {
+                    visit(Frame { body: &[], ..batch.frame(at) });
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn scan(&self, visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>) -> Result<(), ScanError> {
         let kept = self.content.kept();
         let (batches, origins) = (kept.batches.clone(), kept.origins.clone());

@@ -174,6 +174,16 @@ pub trait Store: Send + Sync {
     /// verified. On an error `into` is as before. Not for a network thread: it waits for the disk.
     fn read(&self, lane: LaneId, seq: Seq, into: &mut Vec<u8>) -> Result<(), ReadError>;
 
+    /// Shows the frames of a lane with seqs from the first to the last that are there, needed or
+    /// not, in order and without their bodies, as [`Store::scan`] does. Passes over damaged places:
+    /// what they hid is not shown. Reads much; not for a network thread.
+    fn heads(
+        &self,
+        lane: LaneId,
+        seqs: (Seq, Seq),
+        visit: &mut dyn FnMut(Frame<'_>),
+    ) -> Result<(), ReadError>;
+
     /// Shows all of the caller's frames that were committed before [`Store::start`] and are not
     /// below the origin of their lane, in append order, without their bodies (`body` is empty,
     /// `body_len` is true), until `visit` breaks.

@@ -138,6 +138,19 @@ impl Chunk {
         self.entries = Entries::Sparse(kept.into());
     }
 
+    /// Makes it a whole one with these entries and no page.
+    pub(crate) fn renew(&mut self, columns: Columns, bits: &Bits) {
+        let set = |index: &usize| bits[index / 64] >> (index % 64) & 1 == 1;
+        let living = (0..columns.sizes.len()).filter(set);
+        self.bytes = living.map(|index| u64::from(columns.sizes[index])).sum();
+        self.alive = bits.iter().map(|word| word.count_ones()).sum();
+        self.len = count(columns.deltas.len());
+        self.last_delta = columns.deltas.last().copied().unwrap_or(0);
+        (self.bits, self.page, self.page_len) = (*bits, 0, 0);
+        self.entries = Entries::Whole(Arc::new(columns));
+        self.thin();
+    }
+
     pub(crate) fn is_alive(&self, index: usize) -> bool {
         self.bits[index / 64] >> (index % 64) & 1 == 1
     }

@@ -9,7 +9,7 @@
 //! Transient messages keep the order of arrival, and their chunks are never cold.
 
 use crate::limits::CHUNK_ENTRIES;
-use crate::queue::chunk::Chunk;
+use crate::queue::chunk::{Bits, Chunk, Columns};
 use std::collections::VecDeque;
 
 /// How many entries came before, since the queue began.
@@ -252,6 +252,22 @@ impl Chunks {
         self.bytes -= place.chunk.bytes;
         self.places.remove(slot);
         gone
+    }
+
+    /// Gives a chunk other entries, its bits and sums with them. Its page is void. One without a
+    /// living entry leaves the list.
+    pub(crate) fn renew(&mut self, base: u64, columns: Columns, bits: &Bits) {
+        let Ok(slot) = self.places.binary_search_by_key(&base, |place| place.base) else { return };
+        let Some(place) = self.places.get_mut(slot) else { return };
+        let chunk = &mut *place.chunk;
+        self.alive -= u64::from(chunk.alive);
+        self.bytes -= chunk.bytes;
+        chunk.renew(columns, bits);
+        self.alive += u64::from(chunk.alive);
+        self.bytes += chunk.bytes;
+        if chunk.alive == 0 {
+            self.places.remove(slot);
+        }
     }
 
     /// The page of the chunk behind that of a position, if it is not in memory.

@@ -128,6 +128,21 @@ impl Cold {
         Self { page, queue, base, len, last_delta, bytes, bits }
     }
 
+    /// The queue.
+    pub fn queue(&self) -> QueueId {
+        self.queue
+    }
+
+    /// The number of the first message of the chunk.
+    pub fn first(&self) -> u64 {
+        self.base
+    }
+
+    /// The number of its last message.
+    pub fn last(&self) -> u64 {
+        self.base + u64::from(self.last_delta)
+    }
+
     /// Shows number and size of every living message.
     pub fn decode(&self, bytes: &[u8], see: &mut dyn FnMut(u64, u32)) -> Result<(), PageError> {
         let columns = self.columns(bytes)?;

@@ -262,6 +262,16 @@ fn reopen(harness: &mut dyn Harness) -> Result<(), String> {
         for &(lane, seq, len) in &expected {
             reads(&*store, lane, seq, len)?;
         }
+        // Across openings, and of one lane only.
+        let (first, last) = (7, block + 40);
+        let mut heads = Vec::new();
+        let mut see = |frame: Frame<'_>| heads.push((frame.seq.0, frame.body_len));
+        let shown = store.heads(LaneId(1), (Seq(first), Seq(last)), &mut see);
+        let in_range =
+            |&&(lane, seq, _): &&(u16, u64, usize)| lane == 1 && seq >= first && seq <= last;
+        let wanted: Vec<_> =
+            expected.iter().filter(in_range).map(|&(_, seq, _)| (seq, 60)).collect();
+        ensure!(shown.is_ok() && heads == wanted, "heads from {first} to {last}: {heads:?}");
         closed(&*store)?;
     }
     Ok(())

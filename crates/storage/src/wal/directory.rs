@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use crate::batch::Batch;
 use crate::disk::{Disk, File, Space, is_full, write_full};
 use crate::error::{KeepError, Poison, ReadError};
-use crate::frame::{LaneId, Seq};
+use crate::frame::{Frame, LaneId, Seq};
 use crate::limits::{
     RESERVE_BYTES_MIN, SECTOR_BYTES, SEGMENT_BYTES_ON_SMALL_VOLUME, SEGMENTS_PER_VOLUME,
 };
@@ -444,6 +444,41 @@ impl Directory {
                 Err(error) => return Err(reader::unreadable(&segment, from, error)),
             }
         }
+    }
+
+    /// Shows the frames of a lane in a range of seqs, segment by segment. One that is removed
+    /// meanwhile was written again before, and is looked for again.
+    pub(crate) fn heads(
+        &self,
+        lane: LaneId,
+        (first, last): (Seq, Seq),
+        visit: &mut dyn FnMut(Frame<'_>),
+    ) -> Result<(), ReadError> {
+        let mut next = first;
+        while let Some((segment, from, end)) = self.next_with(lane, next).filter(|_| next <= last) {
+            match self.handles.file(&segment) {
+                Ok(file) => {
+                    let upper = last.min(end);
+                    reader::heads(&segment, &*file, from, (lane, next, upper), visit)?;
+                    next = Seq(end.0.saturating_add(1));
+                }
+                Err(_) if !self.has(&segment) => {}
+                Err(error) => return Err(reader::unreadable(&segment, from, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The first segment with a frame of a lane at or above a seq, where in it to begin to look,
+    /// and the last seq it has.
+    fn next_with(&self, lane: LaneId, seq: Seq) -> Option<(Arc<Segment>, u64, Seq)> {
+        let known = self.known();
+        let with = |indexed: &Indexed| {
+            let (_, _, last) = indexed.index.spans().find(|(of, _, _)| *of == lane)?;
+            let from = indexed.index.find(lane, seq).unwrap_or(segment::FIRST_BATCH_AT);
+            (last >= seq).then(|| (Arc::clone(&indexed.segment), from, last))
+        };
+        known.segments.iter().find_map(with)
     }
 
     fn has(&self, segment: &Arc<Segment>) -> bool {

@@ -271,6 +271,15 @@ impl Store for Wal {
         self.directory.read(lane, seq, into)
     }
 
+    fn heads(
+        &self,
+        lane: LaneId,
+        seqs: (Seq, Seq),
+        visit: &mut dyn FnMut(Frame<'_>),
+    ) -> Result<(), ReadError> {
+        self.directory.heads(lane, seqs, visit)
+    }
+
     fn scan(&self, visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>) -> Result<(), ScanError> {
         let passed = self.directory.below_origins();
         for segment in self.directory.segments() {

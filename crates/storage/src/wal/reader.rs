@@ -255,6 +255,46 @@ pub(crate) fn read_body(
     Err(damaged.map_or(ReadError::NotFound, |at| rotten(segment, at)))
 }
 
+/// Shows the frames of a lane with seqs in a range, looking from `from` on, behind damaged places
+/// too.
+pub(crate) fn heads(
+    segment: &Segment,
+    file: &dyn File,
+    from: u64,
+    (lane, first, last): (LaneId, Seq, Seq),
+    visit: &mut dyn FnMut(Frame<'_>),
+) -> Result<(), ReadError> {
+    let end = file.len().map_err(|source| unreadable(segment, from, source))?;
+    let mut walk = BodyWalk { segment, file, window: Vec::new(), held: 0..0 };
+    let (mut at, mut lost) = (from, false);
+    while at < end {
+        match walk.step(at, lost)? {
+            Step::Skip { to } => (at, lost) = (to, false),
+            Step::End => break,
+            Step::Damaged => {
+                lost = true;
+                at = (at + 1).next_multiple_of(SECTOR_BYTES as u64);
+            }
+            Step::Frame(header) => {
+                if header.lane == lane && header.seq > last {
+                    break;
+                }
+                if header.lane == lane && header.seq >= first {
+                    let headed = walk.bytes(at, header.headed_len())?;
+                    let head = headed.get(FRAME_HEADER_BYTES..header.headed_len());
+                    visit(header.frame(head.unwrap_or_default(), &[]));
+                }
+                // Behind the last one the log may be in the middle of a write.
+                if header.lane == lane && header.seq == last {
+                    break;
+                }
+                at += header.padded_len() as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What stands on the way to a body.
 enum Step {
     /// Nothing that counts.

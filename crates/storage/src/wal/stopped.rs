@@ -9,13 +9,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::batch::{Batch, OpenBatch};
+use crate::disk::File;
 use crate::error::{AppendError, CloseError, KeepError, ReadError, ScanError, StartError};
 use crate::frame::{Frame, LaneId, Offset, Seq};
 use crate::store::{Listener, Living, Purpose, Reclaimed, Store, Ticket, Urgency, Usage};
 use crate::wal::check::{Check, CheckError, Seen};
 use crate::wal::index::SegmentIndex;
 use crate::wal::reader;
-use crate::wal::segment::{Segment, SegmentHeader};
+use crate::wal::segment::{FIRST_BATCH_AT, Segment, SegmentHeader};
 use crate::wal::walk::Walk;
 
 impl Check {
@@ -27,6 +28,16 @@ impl Check {
         });
         let (at, index) = found?;
         Some((at, index.find(lane, seq)?))
+    }
+
+    /// A segment of the list, if its frames can be read.
+    fn segment(&self, at: usize) -> Option<(Segment, &Arc<dyn File>)> {
+        let listed = self.layout.segments.get(at)?;
+        let (id, generation) = (listed.entry.id, listed.entry.generation);
+        let header = SegmentHeader { id, generation, salt: 0 };
+        let name = listed.entry.name.as_str().into();
+        let segment = Segment::new(&self.disk, &header, name).seeded(listed.seed?);
+        Some((segment, listed.file.as_ref()?))
     }
 }
 
@@ -54,15 +65,24 @@ impl Store for Check {
 
     fn read(&self, lane: LaneId, seq: Seq, into: &mut Vec<u8>) -> Result<(), ReadError> {
         let (at, from) = self.find(lane, seq).ok_or(ReadError::NotFound)?;
-        let listed = self.layout.segments.get(at).ok_or(ReadError::NotFound)?;
-        let (Some(file), Some(seed)) = (&listed.file, listed.seed) else {
-            return Err(ReadError::NotFound);
-        };
-        let (id, generation) = (listed.entry.id, listed.entry.generation);
-        let header = SegmentHeader { id, generation, salt: 0 };
-        let name = listed.entry.name.as_str().into();
-        let segment = Segment::new(&self.disk, &header, name).seeded(seed);
+        let (segment, file) = self.segment(at).ok_or(ReadError::NotFound)?;
         reader::read_body(&segment, &**file, from, lane, seq, into)
+    }
+
+    fn heads(
+        &self,
+        lane: LaneId,
+        (first, last): (Seq, Seq),
+        visit: &mut dyn FnMut(Frame<'_>),
+    ) -> Result<(), ReadError> {
+        for (at, index) in self.indexes.iter().enumerate() {
+            let mut spans = index.spans();
+            let is_here = spans.any(|(of, low, high)| of == lane && low <= last && first <= high);
+            let Some((segment, file)) = self.segment(at).filter(|_| is_here) else { continue };
+            let from = index.find(lane, first).unwrap_or(FIRST_BATCH_AT);
+            reader::heads(&segment, &**file, from, (lane, first, last), visit)?;
+        }
+        Ok(())
     }
 
     fn scan(&self, visit: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>) -> Result<(), ScanError> {
