@@ -5,10 +5,12 @@
 //! delivery returns to its queue after a while.
 
 use crate::shard::{Shard, Touched, flush};
+use crate::snapshot::state_lane;
 use crate::stats::Stats;
 use courant_engine::{Delivery, Handle, Lease, Selector, SessionId, Verdict};
 use courant_storage::store::{Damage, Damaged};
 use courant_storage::{ReadError, RottenBody};
+use std::sync::atomic::Ordering;
 
 /// When a delivery that could not be read goes back.
 const GO_BACK_MS: u64 = 1_000;
@@ -93,6 +95,11 @@ impl Shard {
             match what {
                 Damage::Body { lane, seq } if *lane == self.lane() => {
                     self.park(seq.0, &format!("{file}, offset {offset}"));
+                }
+                Damage::Body { lane, seq } if *lane == state_lane(self.number) => {
+                    let seq = seq.0;
+                    tracing::error!(file, offset, seq, "a part of the snapshot is damaged");
+                    self.is_mended.store(true, Ordering::Release);
                 }
                 what => tracing::error!(
                     file,

@@ -277,3 +277,69 @@ pub(crate) fn fetch(
     }
     store.read(lane, Seq(seq), into)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use courant_storage::{Batch, Listener, Memory, Poison, Purpose, Ticket, Urgency};
+    use std::sync::Arc;
+
+    struct Nobody;
+
+    impl Listener for Nobody {
+        fn written(&self, _: Ticket) {}
+        fn committed(&self, _: &[Arc<Batch>], _: Ticket) {}
+        fn room(&self) {}
+        fn poisoned(&self, _: &Poison) {}
+    }
+
+    const FIRST: u64 = 10;
+
+    /// A log with those parts of a root of three, each of one byte.
+    fn log(copies: u64, is_there: impl Fn(u64) -> bool) -> Memory {
+        let store = Memory::new();
+        store.start(Arc::new(Nobody)).expect("it starts");
+        let ticket = store.append(Urgency::Now, Purpose::Upkeep, &mut |open| {
+            for nth in (0..3 * copies).filter(|nth| is_there(*nth)) {
+                let top = if copies == 2 { TWICE } else { 0 };
+                let left = u32::try_from(3 * copies - nth - 1).expect("few") | top;
+                let stamp = 77_u64.to_le_bytes();
+                let byte = [b'a' + u8::try_from(nth % 3).expect("few")];
+                let parts: [&[u8]; 3] = [&left.to_le_bytes(), &stamp, &byte];
+                open.push(meta(0, codec::SNAPSHOT_ROOT, FIRST + nth, 1), &[], &parts);
+            }
+        });
+        let ticket = ticket.expect("taken");
+        while store.committed() < ticket {
+            std::thread::yield_now();
+        }
+        store.raise_origins(&[(state_lane(0), Seq(FIRST))]).expect("raised");
+        store
+    }
+
+    #[test]
+    fn every_part_is_taken_from_the_copy_that_is_there() {
+        for there in 0..1_u64 << 6 {
+            let is_there = |nth: u64| there >> nth & 1 == 1;
+            let is_whole = (0..3).all(|nth| is_there(nth) || is_there(nth + 3));
+            match read_root(&log(2, is_there), 0) {
+                Ok(Some(root)) => {
+                    assert!(is_whole, "{there:b}");
+                    assert_eq!((root.bytes.as_slice(), root.stamp_ms), (&b"abc"[..], 77));
+                    assert_eq!(root.next_seq, FIRST + 6);
+                    assert_eq!(root.is_damaged, !(0..3).all(is_there), "{there:b}");
+                }
+                Err(OpenError::Snapshot(ReadError::NotFound)) => assert!(!is_whole, "{there:b}"),
+                other => panic!("{there:b}: {:?}", other.err()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_root_that_was_written_once_is_read() {
+        let root = read_root(&log(1, |_| true), 0).expect("read").expect("there");
+        assert_eq!((root.bytes.as_slice(), root.next_seq), (&b"abc"[..], FIRST + 3));
+        let cut = read_root(&log(1, |nth| nth != 1), 0);
+        assert!(matches!(cut, Err(OpenError::Snapshot(ReadError::NotFound))));
+    }
+}

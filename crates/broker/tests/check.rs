@@ -180,8 +180,9 @@ fn flip_head(disk: &SimDisk, (file, at, _): &(String, u64, u64)) {
     disk.damage(file, |bytes| bytes[at] ^= 4);
 }
 
-/// A folder with a snapshot: two queues, of "orders" so many of ten messages acked.
-async fn with_pages(acked: usize) -> (SimDisk, BTreeMap<u64, String>) {
+/// A folder with a snapshot: two queues, of "orders" so many of ten messages acked before it,
+/// and `late` more behind it.
+async fn with_pages(acked: usize, late: usize) -> (SimDisk, BTreeMap<u64, String>) {
     let disk = SimDisk::new();
     let broker = open(&disk).unwrap();
     let mut client = Client::new(&broker);
@@ -201,14 +202,19 @@ async fn with_pages(acked: usize) -> (SimDisk, BTreeMap<u64, String>) {
     }
     let mut reader = Client::new(&broker);
     reader.subscribe(Subscribed::Queue("orders"), 1, 240).await;
-    for (nth, got) in reader.take(240).await.into_iter().enumerate() {
-        if nth % 10 < acked {
-            reader.ack(&got);
-            waiting.remove(&got.id.seq);
-        }
+    let (early, rest): (Vec<_>, Vec<_>) =
+        reader.take(240).await.into_iter().enumerate().partition(|(nth, _)| nth % 10 < acked);
+    for (_, got) in early {
+        reader.ack(&got);
+        waiting.remove(&got.id.seq);
     }
     reader.sync_settles().await.unwrap();
     tokio::task::block_in_place(|| keep_up(&broker));
+    for (_, got) in rest.into_iter().step_by(11).take(late) {
+        reader.ack(&got);
+        waiting.remove(&got.id.seq);
+    }
+    reader.sync_settles().await.unwrap();
     broker.close().await.unwrap();
     disk.kill();
     (disk, waiting)
@@ -249,6 +255,8 @@ async fn saves_all(name: &str, disk: &SimDisk, waiting: &BTreeMap<u64, String>) 
     }
     let (_, mended) = report(disk);
     assert!(mended.unknown.is_none() && mended.queues.iter().all(|queue| queue.unread.is_none()));
+    let others = mended.queues.iter().find(|queue| queue.name == "others").unwrap();
+    assert_eq!((others.ready, others.lost_count), (60, 0), "{name}");
     let came = usize::try_from(orders.ready).unwrap();
     println!("{name}: {came} of {}", waiting.len());
     came
@@ -281,7 +289,9 @@ async fn a_damaged_snapshot_loses_nothing() {
     for (nth, (name, harm)) in harms.into_iter().enumerate() {
         // With six of ten, what was acked is gone from the log.
         let acked = [1, 6][nth % 2];
-        let (disk, waiting) = with_pages(acked).await;
+        // Then an opening needs the page, and not only a consumer.
+        let late = [0, 5][nth / 2 % 2];
+        let (disk, waiting) = with_pages(acked, late).await;
         assert_eq!(bodies(&disk, "snapshot-root").len(), 2, "one snapshot");
         assert!(!bodies(&disk, "snapshot-page").is_empty());
         harm(&disk);
