@@ -345,7 +345,7 @@ pub fn texts(got: &[Got]) -> Vec<&str> {
 
 /// Waits for something that another thread does; for what no notification exists.
 pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..10_000 {
+    for _ in 0..60_000 {
         if is_so() {
             return;
         }
