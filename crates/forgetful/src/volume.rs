@@ -4,7 +4,7 @@
 //! a cut may leave the old state, the new one, or any part of several such changes. A file without
 //! a name lives as long as somebody has it open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rustix::io::Errno;
 
@@ -132,8 +132,10 @@ impl Volume {
     pub fn close(&mut self, file: u64) {
         if let Some(inode) = self.files.get_mut(&file) {
             inode.handles = inode.handles.saturating_sub(1);
+            if inode.handles == 0 && !self.named().contains(&file) {
+                self.files.remove(&file);
+            }
         }
-        self.forget_unused();
     }
 
     /// Writes.
@@ -237,29 +239,25 @@ impl Volume {
             return Err(Errno::FBIG);
         }
         let more = blocks(length).saturating_sub(blocks(now)) * BLOCK_BYTES;
-        let (used, capacity) = self.usage();
-        match capacity {
-            Some(capacity) if more > 0 && used + more > capacity => Err(Errno::NOSPC),
+        match self.capacity {
+            Some(capacity) if more > 0 && self.usage().0 + more > capacity => Err(Errno::NOSPC),
             _ => Ok(()),
         }
     }
 
-    /// Files without a name, now or after a cut, that nobody has open.
+    /// Removes the files without a name that nobody has open.
     fn forget_unused(&mut self) {
-        let names = &self.names;
-        let durable = &self.durable_names;
-        let pending = &self.pending;
-        self.files.retain(|file, inode| {
-            let is_named = |name: &u64| name == file;
-            inode.handles > 0
-                || names.values().any(is_named)
-                || durable.values().any(is_named)
-                || pending.iter().any(|change| match change {
-                    NameChange::Link { file: named, .. }
-                    | NameChange::Rename { file: named, .. } => named == file,
-                    NameChange::Unlink { .. } => false,
-                })
+        let named = self.named();
+        self.files.retain(|file, inode| inode.handles > 0 || named.contains(file));
+    }
+
+    /// The files that have a name, now or after a cut.
+    fn named(&self) -> HashSet<u64> {
+        let made = self.pending.iter().filter_map(|change| match change {
+            NameChange::Link { file, .. } | NameChange::Rename { file, .. } => Some(file),
+            NameChange::Unlink { .. } => None,
         });
+        self.names.values().chain(self.durable_names.values()).chain(made).copied().collect()
     }
 }
 

@@ -14,7 +14,6 @@ const STEPS: &[(&str, &str, u64)] = &[
     ("remove", "segment", 3),
     ("write", "manifest", 6),
     ("sync", "manifest", 6),
-    ("rename", "manifest", 2),
     ("write", "checkpoint", 16),
     ("sync", "checkpoint", 16),
     ("create", "index", 6),
@@ -97,7 +96,7 @@ mod tests {
         for _ in 0..4000 {
             points.add(&Point::choose(&mut random), true);
         }
-        assert_eq!(points.rows().count(), 34);
+        assert_eq!(points.rows().count(), 32);
         assert_eq!(points.reached(), 4000);
     }
 }
