@@ -26,7 +26,7 @@ const UNBOUND: u8 = 0x28;
 /// A part of the root of a snapshot, in the state lane. Pages have a kind of the engine's.
 pub(crate) const SNAPSHOT_ROOT: u8 = 0x32;
 
-/// Version of every kind above.
+/// Version of every kind above, but of those in [`version`].
 pub(crate) const VERSION: u8 = 1;
 
 /// Bytes before the targets of a published record: flags, exchange, stamp.
@@ -76,6 +76,14 @@ pub(crate) fn kind(record: &Record<'_>) -> u8 {
         Record::QueueDeleted { .. } => QUEUE_DELETED,
         Record::Bound { .. } => BOUND,
         Record::Unbound { .. } => UNBOUND,
+    }
+}
+
+/// The version in which records of a kind are written. All up to it are read.
+pub(crate) fn version(kind: u8) -> u8 {
+    match kind {
+        QUEUE_DECLARED => 2,
+        _ => VERSION,
     }
 }
 
@@ -149,8 +157,8 @@ pub(crate) fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
         Record::QueueDeclared { id, namespace, name, options } => {
             out.extend_from_slice(&id.0.to_le_bytes());
             out.extend_from_slice(&namespace.0.to_le_bytes());
-            out.extend_from_slice(&options.visibility_ms.to_le_bytes());
-            out.extend_from_slice(name.as_bytes());
+            put_name(out, name);
+            put_tags(out, options.tags());
         }
         Record::QueueDeleted { id } => out.extend_from_slice(&id.0.to_le_bytes()),
         Record::Bound { exchange, queue, key } | Record::Unbound { exchange, queue, key } => {
@@ -158,6 +166,20 @@ pub(crate) fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&queue.0.to_le_bytes());
             out.extend_from_slice(key);
         }
+    }
+}
+
+fn put_name(out: &mut Vec<u8>, name: &str) {
+    // A name has at most 255 bytes.
+    let len = u16::try_from(name.len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(name.as_bytes());
+}
+
+fn put_tags(out: &mut Vec<u8>, tags: impl Iterator<Item = (u8, u64)>) {
+    for (tag, value) in tags {
+        out.push(tag);
+        out.extend_from_slice(&value.to_le_bytes());
     }
 }
 
@@ -184,6 +206,24 @@ impl<'a> Fields<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
+    /// A name behind its length.
+    fn name(&mut self) -> Result<&'a str, CodecError> {
+        let len = usize::from(u16::from_le_bytes(self.take()?));
+        let (name, rest) = self.0.split_at_checked(len).ok_or(CodecError::Length)?;
+        self.0 = rest;
+        std::str::from_utf8(name).map_err(|_| CodecError::Value)
+    }
+
+    /// Tags and their values, to the end.
+    fn tags(self) -> Result<impl Iterator<Item = (u8, u64)> + 'a, CodecError> {
+        let (whole, rest) = self.0.as_chunks::<9>();
+        if !rest.is_empty() {
+            return Err(CodecError::Length);
+        }
+        let number = |[_, value @ ..]: &[u8; 9]| u64::from_le_bytes(*value);
+        Ok(whole.iter().map(move |both| (both[0], number(both))))
+    }
+
     fn text(self) -> Result<&'a str, CodecError> {
         std::str::from_utf8(self.0).map_err(|_| CodecError::Value)
     }
@@ -196,7 +236,7 @@ pub(crate) fn decode<'a>(
     head: &'a [u8],
     scratch: &'a mut Scratch,
 ) -> Result<Record<'a>, CodecError> {
-    if version != VERSION {
+    if !(VERSION..=self::version(kind)).contains(&version) {
         return Err(CodecError::Version);
     }
     let mut fields = Fields(head);
@@ -231,11 +271,14 @@ pub(crate) fn decode<'a>(
             }
             Ok(Record::Returned { queue, attempts: &scratch.attempts })
         }
-        _ => decode_topology(kind, fields),
+        _ => decode_topology((kind, version), fields),
     }
 }
 
-fn decode_topology(kind: u8, mut fields: Fields<'_>) -> Result<Record<'_>, CodecError> {
+fn decode_topology(
+    (kind, version): (u8, u8),
+    mut fields: Fields<'_>,
+) -> Result<Record<'_>, CodecError> {
     Ok(match kind {
         OPENED => Record::Opened { term: fields.u64()?, block: fields.u64()? },
         CUT_SHORT => Record::CutShort { below: fields.u64()? },
@@ -252,8 +295,14 @@ fn decode_topology(kind: u8, mut fields: Fields<'_>) -> Result<Record<'_>, Codec
         EXCHANGE_DELETED => Record::ExchangeDeleted { id: ExchangeId(fields.u32()?) },
         QUEUE_DECLARED => {
             let (id, namespace) = (QueueId(fields.u32()?), NamespaceId(fields.u32()?));
-            let options = QueueOptions { durable: true, visibility_ms: fields.u64()? };
-            Record::QueueDeclared { id, namespace, name: fields.text()?, options }
+            if version == VERSION {
+                let visibility_ms = fields.u64()?;
+                let options = QueueOptions { visibility_ms, ..QueueOptions::default() };
+                return Ok(Record::QueueDeclared { id, namespace, name: fields.text()?, options });
+            }
+            let name = fields.name()?;
+            let options = QueueOptions::from_tags(fields.tags()?).ok_or(CodecError::Value)?;
+            Record::QueueDeclared { id, namespace, name, options }
         }
         QUEUE_DELETED => Record::QueueDeleted { id: QueueId(fields.u32()?) },
         BOUND | UNBOUND => {
@@ -272,6 +321,32 @@ fn decode_topology(kind: u8, mut fields: Fields<'_>) -> Result<Record<'_>, Codec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use courant_engine::Overflow;
+
+    #[test]
+    fn a_queue_of_version_1_is_read() {
+        let head = [&7u32.to_le_bytes()[..], &[0; 4], &30_000u64.to_le_bytes(), b"orders"].concat();
+        let options = QueueOptions { visibility_ms: 30_000, ..QueueOptions::default() };
+        let (id, namespace) = (QueueId(7), NamespaceId(0));
+        let record = Record::QueueDeclared { id, namespace, name: "orders", options };
+        let mut scratch = Scratch::default();
+        assert_eq!(decode((QUEUE_DECLARED, 1), (1, 0), &head, &mut scratch), Ok(record));
+    }
+
+    #[test]
+    fn a_policy_that_is_not_known_is_refused() {
+        let (queue, tag) = ([7u8, 0, 0, 0, 0, 0, 0, 0, 1, 0, b'q'], [0; 8]);
+        for (bytes, expected) in [
+            ([&queue[..], &[200], &tag].concat(), CodecError::Value),
+            ([&queue[..], &[3], &tag, &[3], &tag].concat(), CodecError::Value),
+            ([&queue[..], &[3], &tag[..7]].concat(), CodecError::Length),
+            ([&queue[..8], &[9, 0], b"short"].concat(), CodecError::Length),
+        ] {
+            let mut scratch = Scratch::default();
+            let found = decode((QUEUE_DECLARED, 2), (1, 0), &bytes, &mut scratch);
+            assert_eq!(found, Err(expected), "{bytes:?}");
+        }
+    }
 
     #[test]
     fn every_record_comes_back() {
@@ -297,7 +372,13 @@ mod tests {
                 id: queue,
                 namespace,
                 name: "größe",
-                options: QueueOptions::default(),
+                options: QueueOptions {
+                    max_length: Some(1 << 40),
+                    max_message_bytes: Some(9),
+                    overflow: Overflow::DropOldest,
+                    max_attempts: Some(3),
+                    ..QueueOptions::default()
+                },
             },
             Record::QueueDeleted { id: queue },
             Record::Bound { exchange, queue, key: b"k" },
@@ -306,9 +387,10 @@ mod tests {
             let mut head = Vec::new();
             encode(&record, &mut head);
             let mut scratch = Scratch::default();
-            let back = decode((kind(&record), VERSION), (5, 11), &head, &mut scratch);
+            let (kind, version) = (kind(&record), version(kind(&record)));
+            let back = decode((kind, version), (5, 11), &head, &mut scratch);
             assert_eq!(back, Ok(record));
-            let newer = decode((kind(&record), VERSION + 1), (5, 11), &head, &mut scratch);
+            let newer = decode((kind, version + 1), (5, 11), &head, &mut scratch);
             assert_eq!(newer, Err(CodecError::Version));
         }
         let mut scratch = Scratch::default();

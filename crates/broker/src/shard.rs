@@ -146,7 +146,7 @@ impl Shard {
     /// What a frame of that kind needs beside its contents.
     pub(crate) fn meta(&self, kind: u8, seq: u64) -> FrameMeta {
         let term = self.term.load(Ordering::Relaxed);
-        let (version, lane) = (codec::VERSION, self.lane());
+        let (version, lane) = (codec::version(kind), self.lane());
         FrameMeta { kind, version, critical: true, lane, seq: Seq(seq), term }
     }
 

@@ -52,6 +52,14 @@ pub enum Cause {
     SessionEnded = 6,
     /// Its body in the log is damaged.
     Corrupt = 7,
+    /// Its queue was full.
+    Overflow = 8,
+    /// It was handed over as often as its queue allows.
+    MaxAttempts = 9,
+    /// The permission to consume was revoked.
+    NotAllowed = 10,
+    /// Its queue was deleted because nobody used it.
+    Unused = 11,
 }
 
 impl Cause {
@@ -65,6 +73,10 @@ impl Cause {
             5 => Self::Expired,
             6 => Self::SessionEnded,
             7 => Self::Corrupt,
+            8 => Self::Overflow,
+            9 => Self::MaxAttempts,
+            10 => Self::NotAllowed,
+            11 => Self::Unused,
             _ => return None,
         })
     }
@@ -79,6 +91,10 @@ impl Cause {
             Self::Expired => "expired",
             Self::SessionEnded => "session-ended",
             Self::Corrupt => "corrupt",
+            Self::Overflow => "overflow",
+            Self::MaxAttempts => "max-attempts",
+            Self::NotAllowed => "not-allowed",
+            Self::Unused => "unused",
         }
     }
 }

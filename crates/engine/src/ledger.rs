@@ -235,7 +235,8 @@ impl Ledger {
         queues.sort_unstable_by_key(|queue| queue.id);
         for queue in queues {
             (queue.id, queue.namespace, &queue.name, &queue.attempts).hash(&mut hasher);
-            (queue.options.durable, queue.options.visibility_ms).hash(&mut hasher);
+            queue.options.durable.hash(&mut hasher);
+            queue.options.tags().for_each(|tag| tag.hash(&mut hasher));
             queue.each(&mut load, &mut |seq, size| (seq, size).hash(&mut hasher))?;
         }
         Ok(hasher.finish())

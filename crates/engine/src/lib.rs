@@ -51,7 +51,7 @@ pub use floor::SessionId;
 pub use living::{LiveCursor, Living};
 pub use message::{Header, MessageId, Properties, Value};
 pub use name::{ExchangeId, Name, NameError, NamespaceId, QueueId};
-pub use queue::{QueueCounts, QueueOptions};
+pub use queue::{Overflow, QueueCounts, QueueOptions};
 pub use record::Record;
 pub use refusal::{Closes, Refusal, Retry};
 pub use snapshot::page::{Cold, LoadError, Page, PageError};

@@ -38,6 +38,16 @@ pub const QUEUES_MAX: usize = 1_000_000;
 pub const EXCHANGES_MAX: usize = 1_000_000;
 /// Bindings of one exchange.
 pub const BINDINGS_MAX: usize = 1_000_000;
+/// Most messages that a queue may be limited to.
+pub const QUEUE_LENGTH_MAX: u64 = 1 << 40;
+/// Most bytes that a queue may be limited to.
+pub const QUEUE_BYTES_MAX: u64 = 1 << 50;
+/// Longest time to live of a message, and of a queue that nobody uses: 100 years.
+pub const TTL_MS_MAX: u64 = 100 * 365 * 86_400_000;
+/// Shortest time after which a queue that nobody uses goes.
+pub const UNUSED_MS_MIN: u64 = 100;
+/// Most hand-overs that a queue may allow; a message counts them up to one more.
+pub const MAX_ATTEMPTS_MAX: u16 = u16::MAX - 1;
 
 const _: () = assert!(CHUNK_ENTRIES.is_multiple_of(64));
 const _: () = assert!(CREDIT_DEFAULT <= CREDIT_MAX);

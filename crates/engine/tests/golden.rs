@@ -260,7 +260,10 @@ impl Scene {
     /// `declare SESSION queue|transient|direct|fanout NAME`, `delete SESSION queue|exchange NAME
     /// [if_empty] [if_unused]`, `bind|unbind SESSION EXCHANGE QUEUE [KEY]`
     fn change_topology(&mut self, words: &[&str]) -> Result<(), Refusal> {
-        let durable = |durable| QueueOptions { durable, visibility_ms: 30_000 };
+        let durable = |durable| {
+            let visibility_ms = 30_000;
+            QueueOptions { durable, visibility_ms, ..QueueOptions::default() }
+        };
         let key = words.get(4).copied().unwrap_or("").as_bytes();
         let request = match (words[0], words[2]) {
             ("declare", "queue") => Topology::DeclareQueue(words[3], durable(true)),

@@ -97,7 +97,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         1 => id().prop_map(|id| Fact::ExchangeDeleted { id: ExchangeId(id) }),
         4 => (id(), 0..2u32, name, number()).prop_map(|(id, namespace, name, visibility_ms)| {
             let namespace = NamespaceId(namespace);
-            let options = QueueOptions { durable: true, visibility_ms };
+            let options = QueueOptions { visibility_ms, ..QueueOptions::default() };
             Fact::QueueDeclared { id: QueueId(id), namespace, name, options }
         }),
         1 => id().prop_map(|id| Fact::QueueDeleted { id: QueueId(id) }),

@@ -4,7 +4,8 @@
 
 use courant_engine::record::Targets;
 use courant_engine::{
-    Cause, Effects, Engine, ExchangeId, ExchangeKind, NamespaceId, QueueId, QueueOptions, Record,
+    Cause, Effects, Engine, ExchangeId, ExchangeKind, NamespaceId, Overflow, QueueId, QueueOptions,
+    Record,
 };
 use proptest::prelude::*;
 use std::fmt::Write as _;
@@ -12,8 +13,27 @@ use std::path::PathBuf;
 
 /// An engine with something of everything that a root can say.
 fn full_engine() -> Engine {
+    let (mut engine, mut effects) = (first_engine(), Effects::default());
+    let options = QueueOptions {
+        auto_delete: true,
+        max_length: Some(1 << 33),
+        max_bytes: Some(1 << 40),
+        max_message_bytes: Some(70_000),
+        overflow: Overflow::DropOldest,
+        message_ttl_ms: Some(60_000),
+        expires_ms: Some(3_600_000),
+        max_attempts: Some(5),
+        ..QueueOptions::default()
+    };
+    let (id, namespace) = (QueueId(3), NamespaceId(0));
+    engine.apply(&Record::QueueDeclared { id, namespace, name: "limited", options }, &mut effects);
+    engine
+}
+
+/// What version 1 could say.
+fn first_engine() -> Engine {
     let (mut engine, mut effects) = (Engine::default(), Effects::default());
-    let options = QueueOptions { durable: true, visibility_ms: 30_000 };
+    let options = QueueOptions { visibility_ms: 30_000, ..QueueOptions::default() };
     let (space, x, a, b, c) = (NamespaceId(1), ExchangeId(1), QueueId(0), QueueId(1), QueueId(2));
     let mut records = vec![
         Record::Opened { term: 3, block: 2 },
@@ -98,6 +118,20 @@ fn the_bytes_are_those_of_every_version() {
         Ok::<(), ()>(())
     };
     assert_eq!(there.ledger().hash_with(load).expect("its pages"), engine.ledger().hash());
+}
+
+/// A folder of version 1 has such a root: it says what it said then.
+#[test]
+fn a_root_of_version_1_is_read() {
+    let text = include_str!("roots_v1.hex");
+    let digits: String = text.lines().collect();
+    let root: Vec<u8> = (0..digits.len() / 2)
+        .map(|at| u8::from_str_radix(&digits[at * 2..at * 2 + 2], 16).expect("digits"))
+        .collect();
+    assert_eq!(root[..4], [1, 0, 0, 0]);
+    let mut engine = first_engine();
+    let (_, pages) = written(&mut engine);
+    assert_eq!(read(&root, &pages), Some(engine.ledger().hash()));
 }
 
 /// What a root and its pages come to; `None` if something was refused.

@@ -274,7 +274,7 @@ impl Talk {
                 let durable = options.yes_no(Key::Durable).unwrap_or(defaults.durable);
                 let visibility_ms =
                     options.number(Key::Visibility).unwrap_or(defaults.visibility_ms);
-                Topology::DeclareQueue(name, QueueOptions { durable, visibility_ms })
+                Topology::DeclareQueue(name, QueueOptions { durable, visibility_ms, ..defaults })
             }
             _ if options.get(Key::Durable).is_some() || options.get(Key::Visibility).is_some() => {
                 let what = "durable: or visibility: of something that is not a queue";

@@ -11,36 +11,16 @@
 pub(crate) mod chunk;
 pub mod chunks;
 pub mod leases;
+pub mod options;
 
 use crate::delivery::Cause;
-use crate::limits::{VISIBILITY_MS_DEFAULT, VISIBILITY_MS_MAX, VISIBILITY_MS_MIN};
 use crate::name::{Name, NamespaceId, QueueId};
 use crate::record::SeqRange;
 use crate::subscription::SubscriptionId;
+pub use options::{Overflow, QueueOptions};
+
 use chunks::{Chunks, Entry, Next, Position, split};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// The policies of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueOptions {
-    /// Whether queue and messages outlive the process.
-    pub durable: bool,
-    /// How long a delivery may stay unsettled before it goes back.
-    pub visibility_ms: u64,
-}
-
-impl Default for QueueOptions {
-    fn default() -> Self {
-        Self { durable: true, visibility_ms: VISIBILITY_MS_DEFAULT }
-    }
-}
-
-impl QueueOptions {
-    /// Whether every policy is within its range.
-    pub fn is_valid(&self) -> bool {
-        (VISIBILITY_MS_MIN..=VISIBILITY_MS_MAX).contains(&self.visibility_ms)
-    }
-}
 
 /// Numbers that say how a queue is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,10 +2,11 @@
 //! it names pages. Little-endian, in this order, each list preceded by its length (u32):
 //!
 //! ```text
-//!   version u32 (1) │ term u64 │ block u64 │ suspect below u64 │ last seq u64
+//!   version u32 (2) │ term u64 │ block u64 │ suspect below u64 │ last seq u64
 //!   next namespace u32 │ next exchange u32 │ next queue u32
 //!   namespaces:  id u32 │ name
-//!   queues:      id u32 │ namespace u32 │ durable u8 │ visibility u64 │ name │ attempts │ chunks
+//!   queues:      id u32 │ namespace u32 │ policies │ name │ attempts │ chunks
+//!     policies:    tag u8, value u64: as in the record of the declaration
 //!     attempts:    seq u64 │ attempts u16
 //!     chunks:      1 u8 │ base u64 │ living entries: distance u32, size u32
 //!               or 2 u8 │ base u64 │ paged                        every entry is alive
@@ -16,6 +17,8 @@
 //!   of each namespace:  its exchanges: id u32, by name │ its queues: id u32, by name
 //!   name:  length u8 │ UTF-8
 //! ```
+//!
+//! In version 1 the policies of a queue are durable u8 │ visibility u64.
 //!
 //! Queues, exchanges, namespaces, chunks and what is in them stand in rising order. A chunk without
 //! a living message does not stand there. Reading trusts nothing: a count is held against the bytes
@@ -33,7 +36,8 @@ use crate::snapshot::page::Page;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const VERSION: u32 = 1;
+/// The version that is written; those before are read.
+const VERSION: u32 = 2;
 /// A chunk that still grows gets a page if it has more living messages than that.
 const INLINE_MAX: usize = CHUNK_ENTRIES / 128;
 
@@ -106,11 +110,23 @@ fn put_name(out: &mut Vec<u8>, name: &Name) {
     out.extend_from_slice(bytes);
 }
 
+/// Policies: how many, then a tag and a value each.
+fn put_tags(out: &mut Vec<u8>, tags: impl Iterator<Item = (u8, u64)>) {
+    let count_at = out.len();
+    put_count(out, 0);
+    let mut count = 0u32;
+    for (tag, value) in tags {
+        out.push(tag);
+        put_u64(out, value);
+        count += 1;
+    }
+    out[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
+}
+
 fn put_queue(queue: &LedgerQueue, paging: &mut Paging<'_>, out: &mut Vec<u8>) {
     put_u32(out, queue.id.0);
     put_u32(out, queue.namespace.0);
-    out.push(u8::from(queue.options.durable));
-    put_u64(out, queue.options.visibility_ms);
+    put_tags(out, queue.options.tags());
     put_name(out, &queue.name);
     put_count(out, queue.attempts.len());
     for (seq, count) in &queue.attempts {
@@ -185,7 +201,8 @@ fn put_paged(queue: QueueId, place: &Place, paging: &mut Paging<'_>, out: &mut V
 /// Reads a root. `pages` gets the numbers of the pages it refers to.
 pub(crate) fn decode(root: &[u8], pages: &mut Vec<u64>) -> Result<Ledger, Bad> {
     let mut input = Input::new(root);
-    if input.u32()? != VERSION {
+    let version = input.u32()?;
+    if !(1..=VERSION).contains(&version) {
         return Err(Bad { at: 0, what: "it has a version that this program does not know" });
     }
     let mut ledger = Ledger {
@@ -209,7 +226,7 @@ pub(crate) fn decode(root: &[u8], pages: &mut Vec<u64>) -> Result<Ledger, Bad> {
     }
     let mut last = None;
     for _ in 0..input.count(22)? {
-        let queue = take_queue(&mut input, pages)?;
+        let queue = take_queue(&mut input, version, pages)?;
         let id = queue.id;
         let is_known = ledger.namespaces.contains_key(&queue.namespace);
         if last >= Some(id) || id.0 >= ledger.next_queue || !is_known {
@@ -277,14 +294,27 @@ fn take_exchange(input: &mut Input<'_>, ledger: &Ledger) -> Result<Exchange, Bad
     Ok(Exchange { id, namespace, name, kind, bindings })
 }
 
-fn take_queue(input: &mut Input<'_>, pages: &mut Vec<u64>) -> Result<LedgerQueue, Bad> {
+fn take_tags(input: &mut Input<'_>) -> Result<Vec<(u8, u64)>, Bad> {
+    (0..input.count(9)?).map(|_| Ok((input.u8()?, input.u64()?))).collect()
+}
+
+fn take_options(input: &mut Input<'_>, version: u32) -> Result<QueueOptions, Bad> {
+    if version == 1 {
+        let durable = input.u8()? == 1;
+        let options = QueueOptions { visibility_ms: input.u64()?, ..QueueOptions::default() };
+        return if durable { Ok(options) } else { Err(input.bad("the policies of a queue")) };
+    }
+    let tags = take_tags(input)?;
+    QueueOptions::from_tags(tags).ok_or(input.bad("the policies of a queue"))
+}
+
+fn take_queue(
+    input: &mut Input<'_>,
+    version: u32,
+    pages: &mut Vec<u64>,
+) -> Result<LedgerQueue, Bad> {
     let (id, namespace) = (QueueId(input.u32()?), NamespaceId(input.u32()?));
-    let durable = match input.u8()? {
-        0 => false,
-        1 => true,
-        _ => return Err(input.bad("the policies of a queue")),
-    };
-    let options = QueueOptions { durable, visibility_ms: input.u64()? };
+    let options = take_options(input, version)?;
     let name = take_name(input)?;
     let mut attempts = BTreeMap::new();
     for _ in 0..input.count(10)? {

@@ -358,7 +358,8 @@ fn request_of<'a>(op: &Op, queue: &'a str, exchange: &'a str) -> Topology<'a> {
     match *op {
         Op::DeclareQueue { durable, visibility, .. } => {
             let visibility_ms = [300, 2_000, 30_000][usize::from(visibility)];
-            Topology::DeclareQueue(queue, QueueOptions { durable, visibility_ms })
+            let options = QueueOptions { durable, visibility_ms, ..QueueOptions::default() };
+            Topology::DeclareQueue(queue, options)
         }
         Op::DeleteQueue { if_empty, if_unused, .. } => {
             Topology::DeleteQueue { name: queue, if_empty, if_unused }
