@@ -51,7 +51,7 @@ impl Launch {
     /// With segments of so many bytes.
     #[must_use]
     pub fn segments(self, bytes: u64) -> Self {
-        self.with("COURANT_SEGMENT_BYTES", &bytes)
+        self.with("COURANT_STORAGE_SEGMENT_BYTES", &bytes)
     }
 
     /// Starts it and does not wait.

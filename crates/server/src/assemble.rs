@@ -7,15 +7,15 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use courant::{Broker, Options};
-use courant_doors::NativeOptions;
+use courant::Broker;
 use courant_doors::native::{self, Listening};
 use courant_wire::Limits;
 use tokio::time::timeout;
+
+use crate::config::Settings;
 
 /// How long sessions may go on with what they have begun.
 const GRACE: Duration = Duration::from_secs(4);
@@ -37,25 +37,21 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    /// Opens the folder `data`, which is made if it is not there, and listens.
-    pub(crate) async fn start(
-        data: &Path,
-        options: Options,
-        native: SocketAddr,
-    ) -> anyhow::Result<Self> {
+    /// Opens the data folder, which is made if it is not there, and listens.
+    pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let (data, options) = (settings.data.as_path(), settings.broker());
         #[cfg(feature = "testing")]
         let opened = crate::fail_point::open(data, options).await;
         #[cfg(not(feature = "testing"))]
         let opened = Broker::open(data, options).await;
         let broker =
             opened.with_context(|| format!("cannot open the data folder {}", data.display()))?;
-        let options = NativeOptions { address: native, ..NativeOptions::default() };
-        let native = match native::listen(broker.clone(), options).await {
+        let native = match native::listen(broker.clone(), settings.native()).await {
             Ok(listening) => listening,
             Err(error) => {
                 // The folder was opened for nothing; it is left as clean as it was.
                 let _ = timeout(CLOSE_TIME_MAX, broker.close()).await;
-                return Err(describe(error, native));
+                return Err(describe(error, settings.native_address));
             }
         };
         Ok(Self { broker, native })

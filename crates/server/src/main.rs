@@ -1,8 +1,8 @@
 //! `courant`: the broker and its command line, in one binary.
 //!
 //! This file parses, runs and turns the outcome into an exit code. `cmd` has one file per command,
-//! `assemble` builds the broker with its doors, `connection` is the small client that the commands
-//! `pub` and `sub` share.
+//! `config` is the one table of options, `assemble` builds the broker with its doors, `connection`
+//! is the small client that the commands `pub` and `sub` share.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use clap::Parser;
 mod assemble;
 mod base64;
 mod cmd;
+mod config;
 mod connection;
 mod destination;
 #[cfg(feature = "testing")]
@@ -19,7 +20,9 @@ mod fail_point;
 mod folder_report;
 mod form;
 mod input;
+mod log;
 mod refused;
+mod reload;
 mod signals;
 mod verdict;
 

@@ -1,4 +1,5 @@
-//! The two signals that end a process: SIGINT (Ctrl-C) and SIGTERM.
+//! The two signals that end a process, SIGINT (Ctrl-C) and SIGTERM, and the one that has a broker
+//! read its configuration again, SIGHUP.
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,5 +25,21 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+/// Listens from its making on, so that no SIGHUP ends the process.
+#[derive(Debug)]
+pub(crate) struct Hangups(Signal);
+
+impl Hangups {
+    /// Starts to listen.
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?))
+    }
+
+    /// Waits for one, or for several that came at once. Nothing is lost when the wait is given up.
+    pub(crate) async fn wait(&mut self) {
+        self.0.recv().await;
     }
 }

@@ -152,7 +152,9 @@ pub(crate) fn fix() -> Result<()> {
     ]))?;
     // Generated pages are written by the tests that check them.
     let mut pages = process::cargo(&root);
-    pages.args(["test", "-q", "-p", "courant-engine"]).env("COURANT_WRITE", "1");
+    pages
+        .args(["test", "-q", "-p", "courant-engine", "-p", "courant-server"])
+        .env("COURANT_WRITE", "1");
     process::run(&mut pages)?;
     process::run(process::cargo(&root).args(["fmt", "--all"]))
 }

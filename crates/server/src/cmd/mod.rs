@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 mod check;
+mod config;
 mod inspect;
 mod publish;
 mod serve;
@@ -40,6 +41,7 @@ enum Command {
     Sub(subscribe::Subscribe),
     Check(check::Check),
     Inspect(inspect::Inspect),
+    Config(config::Configuration),
 }
 
 /// Carries out one command.
@@ -56,6 +58,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Check(check) => check.run(),
         Command::Inspect(inspect) => inspect.run(),
+        Command::Config(config) => config.run(),
     }
 }
 
@@ -107,7 +110,7 @@ mod tests {
     fn every_help_names_the_exit_codes() {
         let mut command = Cli::command();
         command.build();
-        for name in ["serve", "pub", "sub", "check", "inspect"] {
+        for name in ["serve", "pub", "sub", "check", "inspect", "config"] {
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains("Exit codes"), "{name}: {help}");
         }
@@ -133,10 +136,16 @@ mod tests {
             "courant serve --log loud",
             "courant check",
             "courant inspect --records",
+            "courant config",
+            "courant config check",
+            "courant config show --log loud",
             "courant frobnicate",
         ] {
             let outcome = Cli::try_parse_from(line.split(' ')).map(|cli| match cli.command {
-                Command::Serve(_) | Command::Check(_) | Command::Inspect(_) => Ok(()),
+                Command::Serve(_)
+                | Command::Check(_)
+                | Command::Inspect(_)
+                | Command::Config(_) => Ok(()),
                 Command::Sub(subscribe) => subscribe.check().map_err(|error| error.exit_code()),
                 Command::Pub(publish) => publish.check().map_err(|error| error.exit_code()),
             });

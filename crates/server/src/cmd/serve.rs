@@ -3,19 +3,24 @@
 //! Stdout gets one line for each door once it is ready, and one that shows what to type next; all
 //! else is log, on stderr.
 
-use std::io::{self, IsTerminal, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::Context;
 use clap::Args;
-use courant::{Opened, Options};
-use tracing_subscriber::filter::LevelFilter;
+use courant::Opened;
 
 use crate::assemble::Assembly;
-use crate::signals::Signals;
+use crate::config::{Environment, Flags, Sources};
+use crate::log::Log;
+use crate::reload::Reload;
+use crate::signals::{Hangups, Signals};
 
 const HELP: &str = "\
+Options are taken from their defaults, then the file, then the environment, then
+flags; the later wins (docs/config.md). SIGHUP reads them again.
+
 SIGTERM and SIGINT let sessions finish what they have begun, seal the log and
 end within 10 seconds.
 
@@ -29,55 +34,34 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Serve {
-    /// The data folder; it is made if it is not there
-    #[arg(long, value_name = "DIR", env = "COURANT_DATA", default_value = "./courant-data")]
-    data: PathBuf,
-
-    /// Where the native door listens; port 0 takes a free one and says which
-    #[arg(long, value_name = "ADDR", value_parser = resolve)]
-    #[arg(default_value = super::ADDRESS_DEFAULT)]
-    native: SocketAddr,
-
-    /// What is logged to stderr: off, error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", env = "COURANT_LOG", default_value = "info")]
-    log: LevelFilter,
-
-    /// Size of the log's segments, which tests want small
-    #[arg(long, value_name = "BYTES", env = "COURANT_SEGMENT_BYTES", hide = true)]
-    #[arg(value_parser = clap::value_parser!(u64).range(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX))]
-    segment_bytes: Option<u64>,
-}
-
-const SEGMENT_BYTES_MIN: u64 = 64 << 10;
-const SEGMENT_BYTES_MAX: u64 = 1 << 30;
-
-fn resolve(typed: &str) -> Result<SocketAddr, String> {
-    let mut found = typed.to_socket_addrs().map_err(|error| error.to_string())?;
-    found.next().ok_or_else(|| "the name has no address".to_owned())
+    #[command(flatten)]
+    flags: Flags,
 }
 
 impl Serve {
-    fn options(&self) -> Options {
-        let usual = Options::default();
-        Options { segment_bytes: self.segment_bytes.unwrap_or(usual.segment_bytes), ..usual }
-    }
-
     /// Serves until a signal comes.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        tracing_subscriber::fmt()
-            .with_max_level(self.log)
-            .with_ansi(io::stderr().is_terminal())
-            .with_writer(io::stderr)
-            .try_init()
-            .map_err(|error| anyhow::anyhow!("cannot set up the log: {error}"))?;
-        let mut signals = Signals::listen()?;
+        let sources = Sources { flags: self.flags, environment: Environment::read() };
+        let config = sources.load().context("the configuration is wrong")?;
+        let settings = config.settings.clone();
+        let log = Log::start(settings.log_level, settings.log_format)?;
+        let (mut signals, mut hangups) = (Signals::listen()?, Hangups::listen()?);
+        for (slip, meant) in sources.environment.slips() {
+            tracing::warn!("the variable {slip} means nothing here; did you mean {meant}?");
+        }
         let assembly = tokio::select! {
-            started = Assembly::start(&self.data, self.options(), self.native) => started?,
+            started = Assembly::start(&settings) => started?,
             () = signals.wait() => return Ok(()),
         };
-        report(&self.data, assembly.broker().opened());
+        report(&settings.data, assembly.broker().opened());
         announce(assembly.native_address());
-        signals.wait().await;
+        let mut reload = Reload::new(sources, config, log);
+        loop {
+            tokio::select! {
+                () = signals.wait() => break,
+                () = hangups.wait() => reload.run(),
+            }
+        }
         tracing::info!("closing");
         assembly.stop().await.context("could not end cleanly")?;
         tracing::info!("closed");
@@ -142,12 +126,5 @@ mod tests {
             assert!(text.starts_with(&format!("native door ready on {native} (text)\n")), "{text}");
             assert!(text.ends_with(typed), "{text}");
         }
-    }
-
-    #[test]
-    fn addresses_may_be_names() {
-        assert_eq!(resolve("127.0.0.1:0").unwrap().port(), 0);
-        assert_eq!(resolve("localhost:7530").unwrap().port(), 7530);
-        assert!(resolve("127.0.0.1").is_err());
     }
 }

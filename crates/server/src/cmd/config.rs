@@ -1,0 +1,99 @@
+//! `courant config`: what is in force and why, and whether a file is right, without a broker.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::config::{self, Change, Config, Environment, Flags, OPTIONS, Sources};
+use crate::folder_report::print;
+
+const HELP: &str = "\
+docs/config.md says what the options are and how a file is written.
+
+Exit codes:
+  0  done; what was looked at is right
+  1  something is wrong with it; every fault is on stderr
+  2  wrong usage";
+
+/// Look at the configuration of a broker
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Configuration {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the values that `courant serve` with the same flags would have, and where each is from
+    #[command(after_help = HELP)]
+    Show(Show),
+    /// Say whether a file is right
+    #[command(after_help = HELP)]
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    /// A file that ends in .toml, .json, .yaml or .yml
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+impl Configuration {
+    /// Looks, and prints.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let environment = Environment::read();
+        match self.command {
+            Command::Show(show) => {
+                let sources = Sources { flags: show.flags, environment };
+                let config = sources.load().context("the configuration is wrong")?;
+                print(&if show.json { lines(&config) } else { table(&config) })
+            }
+            Command::Check(check) => {
+                config::check(&check.file, &environment).context("the configuration is wrong")?;
+                print(&format!("{} is right\n", check.file.display()))
+            }
+        }
+    }
+}
+
+/// (key, value, origin) of every option.
+fn rows(config: &Config) -> impl Iterator<Item = (&'static config::Row, String, String)> {
+    let mut settings = config.settings.clone();
+    let rows = OPTIONS.iter().zip(&config.origins);
+    rows.map(move |(option, origin)| (option, option.field.text(&mut settings), origin.to_string()))
+}
+
+fn lines(config: &Config) -> String {
+    let lines = rows(config).map(|(option, value, origin)| {
+        let reload = option.change == Change::Reload;
+        json!({"key": option.key, "value": value, "from": origin, "reload": reload}).to_string()
+    });
+    lines.map(|line| line + "\n").collect()
+}
+
+fn table(config: &Config) -> String {
+    let rows: Vec<_> = rows(config).collect();
+    let key_width = rows.iter().map(|(option, ..)| option.key.len()).max().unwrap_or(0);
+    let value_width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (option, value, origin) in &rows {
+        let key = option.key;
+        let _ = writeln!(text, "{key:key_width$}  {value:value_width$}  {origin}");
+    }
+    text
+}
