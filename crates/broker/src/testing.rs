@@ -1,6 +1,7 @@
 //! Switches for tests, behind the feature `testing`: seeded defects, small logs, and the hash of a
 //! replay. The server never has them.
 
+mod fuzzing;
 mod gate;
 
 use crate::broker::Broker;
@@ -13,6 +14,7 @@ use courant_engine::{Cause, Effects, Engine, LiveCursor, Record};
 use courant_storage::{Disk, Wal, WalOptions};
 use std::sync::Arc;
 
+pub use fuzzing::{apply_records, restore_root};
 pub use gate::Gate;
 
 /// Known wrong behaviour, to show that the tests catch it.

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::process::{self, Outcome};
-use crate::{counts, deny, forward, packages, tidy, workspace};
+use crate::{counts, deny, forward, fuzz, packages, tidy, workspace};
 
 /// Cycles of the kill -9 campaign in one check.
 const KILL9_CYCLES: &str = "150";
@@ -58,6 +58,7 @@ const STEPS: &[Step] = &[
     Step { name: "fulldisk", about: "a small disk filled and drained", run: fulldisk },
     Step { name: "backlog", about: "a long backlog: memory, disk, recovery", run: backlog },
     Step { name: "abuse", about: "bad consumers under a memory cap", run: abuse },
+    Step { name: "fuzz", about: "a minute for every fuzz target", run: |_| fuzz::check() },
     Step { name: "doc", about: "documentation builds", run: doc },
     Step { name: "counts", about: "instructions per message", run: |_| counts::check() },
     Step { name: "deny", about: "dependencies", run: |_| deny::run() },

@@ -6,6 +6,7 @@ mod ci;
 mod counts;
 mod deny;
 mod forward;
+mod fuzz;
 mod packages;
 mod process;
 mod source;
@@ -37,6 +38,8 @@ enum Command {
     Deny,
     /// Instructions per message on the hot paths, against crates/bench/counts.toml
     Counts(counts::CountsOptions),
+    /// Run the fuzz targets, from the corpus in fuzz/corpus
+    Fuzz(fuzz::FuzzOptions),
     /// Any subcommand of forward.rs, with its arguments
     #[command(external_subcommand)]
     Forward(Vec<String>),
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Deny => deny::run().map(|outcome| outcome.print("deny")),
         Command::Counts(options) => counts::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Forward(arguments) => forward::run(&arguments).and_then(not_here),
     };
     match result {
