@@ -95,8 +95,13 @@ impl Ledger {
                 }
                 self.last_seq = seq;
                 let mut reached = 0;
+                let may_repeat = targets.iter().len() > 1;
                 for target in targets.iter() {
                     if let Some(queue) = self.queues.get_mut(&target) {
+                        // Total also for a record that names a queue twice: it gets one.
+                        if may_repeat && queue.chunks.newest() == Some(seq) {
+                            continue;
+                        }
                         let (_, index) = split(queue.chunks.push(seq, size));
                         if index == 0 || index == CHUNK_ENTRIES - 1 {
                             self.large.insert(target);

@@ -163,4 +163,5 @@ fn apply_all(facts: &[Fact]) {
         again.apply(&fact.record(), &mut effects);
     }
     assert_eq!(engine.ledger().hash(), again.ledger().hash());
+    Engine::restore(&engine.snapshot(&mut 1).root).expect("a snapshot of it can be read");
 }

@@ -110,6 +110,14 @@ impl Chunk {
         index
     }
 
+    /// The delta of its last entry.
+    pub(crate) fn newest_delta(&self) -> u32 {
+        match &self.entries {
+            Entries::Growing(columns) => columns.deltas.last().copied().unwrap_or(0),
+            _ => self.last_delta,
+        }
+    }
+
     /// Ends its growing.
     pub(crate) fn close(&mut self) {
         let Entries::Growing(columns) = &mut self.entries else { return };

@@ -113,6 +113,12 @@ impl Chunks {
         self.bytes
     }
 
+    /// The number of the last message of the last chunk.
+    pub fn newest(&self) -> Option<u64> {
+        let Place { base, chunk, .. } = self.places.back()?;
+        Some(base + u64::from(chunk.newest_delta()))
+    }
+
     /// Appends a living message; says where it is.
     pub fn push(&mut self, seq: u64, size: u32) -> Position {
         if let Some(Place { number, base, chunk }) = self.places.back_mut()
