@@ -4,7 +4,9 @@
 //! here, draw the new form in `docs/format.md`, and add a fixture.
 
 use courant_engine::record::{SeqRange, Targets};
-use courant_engine::{Cause, ExchangeId, ExchangeKind, NamespaceId, QueueId, QueueOptions, Record};
+use courant_engine::{
+    Cause, ExchangeId, ExchangeKind, ExchangeSpec, NamespaceId, QueueId, QueueOptions, Record,
+};
 use courant_storage::limits;
 use thiserror::Error;
 
@@ -22,6 +24,8 @@ const QUEUE_DELETED: u8 = 0x26;
 const CUT_SHORT: u8 = 0x29;
 const BOUND: u8 = 0x27;
 const UNBOUND: u8 = 0x28;
+const EXCHANGE_BOUND: u8 = 0x2a;
+const EXCHANGE_UNBOUND: u8 = 0x2b;
 
 /// A part of the root of a snapshot, in the state lane. Pages have a kind of the engine's.
 pub(crate) const SNAPSHOT_ROOT: u8 = 0x32;
@@ -76,13 +80,15 @@ pub(crate) fn kind(record: &Record<'_>) -> u8 {
         Record::QueueDeleted { .. } => QUEUE_DELETED,
         Record::Bound { .. } => BOUND,
         Record::Unbound { .. } => UNBOUND,
+        Record::ExchangeBound { .. } => EXCHANGE_BOUND,
+        Record::ExchangeUnbound { .. } => EXCHANGE_UNBOUND,
     }
 }
 
 /// The version in which records of a kind are written. All up to it are read.
 pub(crate) fn version(kind: u8) -> u8 {
     match kind {
-        QUEUE_DECLARED => 2,
+        QUEUE_DECLARED | EXCHANGE_DECLARED => 2,
         _ => VERSION,
     }
 }
@@ -103,6 +109,8 @@ pub(crate) fn name(kind: u8) -> Option<&'static str> {
         CUT_SHORT => "cut-short",
         BOUND => "bound",
         UNBOUND => "unbound",
+        EXCHANGE_BOUND => "exchange-bound",
+        EXCHANGE_UNBOUND => "exchange-unbound",
         _ => return None,
     })
 }
@@ -147,11 +155,12 @@ pub(crate) fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&id.0.to_le_bytes());
             out.extend_from_slice(name.as_bytes());
         }
-        Record::ExchangeDeclared { id, namespace, name, kind } => {
+        Record::ExchangeDeclared { id, namespace, name, spec } => {
             out.extend_from_slice(&id.0.to_le_bytes());
             out.extend_from_slice(&namespace.0.to_le_bytes());
-            out.push(kind as u8);
-            out.extend_from_slice(name.as_bytes());
+            out.push(spec.kind as u8);
+            put_name(out, name);
+            put_tags(out, spec.tags());
         }
         Record::ExchangeDeleted { id } => out.extend_from_slice(&id.0.to_le_bytes()),
         Record::QueueDeclared { id, namespace, name, options } => {
@@ -164,6 +173,11 @@ pub(crate) fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
         Record::Bound { exchange, queue, key } | Record::Unbound { exchange, queue, key } => {
             out.extend_from_slice(&exchange.0.to_le_bytes());
             out.extend_from_slice(&queue.0.to_le_bytes());
+            out.extend_from_slice(key);
+        }
+        Record::ExchangeBound { from, to, key } | Record::ExchangeUnbound { from, to, key } => {
+            out.extend_from_slice(&from.0.to_le_bytes());
+            out.extend_from_slice(&to.0.to_le_bytes());
             out.extend_from_slice(key);
         }
     }
@@ -290,7 +304,13 @@ fn decode_topology(
             let (id, namespace) = (ExchangeId(fields.u32()?), NamespaceId(fields.u32()?));
             let [kind] = fields.take()?;
             let kind = ExchangeKind::from_number(kind).ok_or(CodecError::Value)?;
-            Record::ExchangeDeclared { id, namespace, name: fields.text()?, kind }
+            if version == VERSION {
+                let (name, spec) = (fields.text()?, ExchangeSpec::of(kind));
+                return Ok(Record::ExchangeDeclared { id, namespace, name, spec });
+            }
+            let name = fields.name()?;
+            let spec = ExchangeSpec::from_tags(kind, fields.tags()?).ok_or(CodecError::Value)?;
+            Record::ExchangeDeclared { id, namespace, name, spec }
         }
         EXCHANGE_DELETED => Record::ExchangeDeleted { id: ExchangeId(fields.u32()?) },
         QUEUE_DECLARED => {
@@ -312,6 +332,15 @@ fn decode_topology(
                 Record::Bound { exchange, queue, key }
             } else {
                 Record::Unbound { exchange, queue, key }
+            }
+        }
+        EXCHANGE_BOUND | EXCHANGE_UNBOUND => {
+            let (from, to) = (ExchangeId(fields.u32()?), ExchangeId(fields.u32()?));
+            let key = fields.0;
+            if kind == EXCHANGE_BOUND {
+                Record::ExchangeBound { from, to, key }
+            } else {
+                Record::ExchangeUnbound { from, to, key }
             }
         }
         _ => return Err(CodecError::Kind),
@@ -365,7 +394,18 @@ mod tests {
                 id: exchange,
                 namespace,
                 name: "x",
-                kind: ExchangeKind::Direct,
+                spec: ExchangeSpec::of(ExchangeKind::Direct),
+            },
+            Record::ExchangeDeclared {
+                id: exchange,
+                namespace,
+                name: "größe",
+                spec: ExchangeSpec {
+                    kind: ExchangeKind::Hash,
+                    is_internal: true,
+                    auto_delete: true,
+                    alternate: Some(ExchangeId(9)),
+                },
             },
             Record::ExchangeDeleted { id: exchange },
             Record::QueueDeclared {
@@ -383,6 +423,8 @@ mod tests {
             Record::QueueDeleted { id: queue },
             Record::Bound { exchange, queue, key: b"k" },
             Record::Unbound { exchange, queue, key: b"" },
+            Record::ExchangeBound { from: exchange, to: ExchangeId(4), key: b"a.#" },
+            Record::ExchangeUnbound { from: exchange, to: ExchangeId(4), key: b"" },
         ] {
             let mut head = Vec::new();
             encode(&record, &mut head);
@@ -397,5 +439,18 @@ mod tests {
         assert_eq!(decode((0x7f, VERSION), (1, 1), b"", &mut scratch), Err(CodecError::Kind));
         let cut = decode((SETTLED, VERSION), (1, 1), &[0, 0, 0, 0, 1, 0, 0, 0, 9], &mut scratch);
         assert_eq!(cut, Err(CodecError::Length));
+    }
+
+    #[test]
+    fn old_forms_are_read() {
+        let mut scratch = Scratch::default();
+        let head = [3, 0, 0, 0, 0, 0, 0, 0, 2, b'x'];
+        let (id, namespace, name) = (ExchangeId(3), NamespaceId(0), "x");
+        let spec = ExchangeSpec::of(ExchangeKind::Fanout);
+        let back = decode((EXCHANGE_DECLARED, 1), (5, 0), &head, &mut scratch);
+        assert_eq!(back, Ok(Record::ExchangeDeclared { id, namespace, name, spec }));
+        let newer = [3, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, b'x', 99, 1, 0, 0, 0, 0, 0, 0, 0];
+        let back = decode((EXCHANGE_DECLARED, 2), (5, 0), &newer, &mut scratch);
+        assert_eq!(back, Err(CodecError::Value), "an option of a newer version");
     }
 }

@@ -472,11 +472,20 @@ fn describe(record: &Record<'_>, head: &[u8], fields: &mut Vec<(&'static str, St
             field("namespace", &id.0);
             field("name", &name);
         }
-        Record::ExchangeDeclared { id, namespace, name, kind } => {
+        Record::ExchangeDeclared { id, namespace, name, spec } => {
             field("exchange", &id.0);
             field("namespace", &namespace.0);
-            field("type", &format!("{kind:?}").to_lowercase());
+            field("type", &spec.kind.word());
             field("name", &name);
+            if spec.is_internal {
+                field("internal", &"yes");
+            }
+            if spec.auto_delete {
+                field("auto-delete", &"yes");
+            }
+            if let Some(alternate) = spec.alternate {
+                field("alternate", &alternate.0);
+            }
         }
         Record::ExchangeDeleted { id } => field("exchange", &id.0),
         Record::QueueDeclared { id, namespace, name, options } => {
@@ -489,6 +498,11 @@ fn describe(record: &Record<'_>, head: &[u8], fields: &mut Vec<(&'static str, St
         Record::Bound { exchange, queue, key } | Record::Unbound { exchange, queue, key } => {
             field("exchange", &exchange.0);
             field("queue", &queue.0);
+            field("key", &String::from_utf8_lossy(key));
+        }
+        Record::ExchangeBound { from, to, key } | Record::ExchangeUnbound { from, to, key } => {
+            field("exchange", &from.0);
+            field("to-exchange", &to.0);
             field("key", &String::from_utf8_lossy(key));
         }
         Record::Published { exchange, targets, .. } => {

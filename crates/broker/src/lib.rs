@@ -53,9 +53,9 @@ pub use claim::Claimed;
 pub use confirm::{Confirm, Level};
 pub use courant_engine::Topology;
 pub use courant_engine::{
-    Cause, Closes, ExchangeKind, Handle, Header, Lease, MessageId, Overflow, Properties,
-    QueueCounts, QueueOptions, Refusal, Retry, Selector, Settling, SubscribeOptions, Value,
-    Verdict,
+    BindTo, Cause, Closes, ExchangeKind, ExchangeOptions, Handle, Header, Lease, MessageId,
+    Overflow, Properties, QueueCounts, QueueOptions, Refusal, Retry, Selector, Settling,
+    SubscribeOptions, Value, Verdict,
 };
 pub use courant_engine::{Grant, Operation, Operations, Principal};
 pub use embedded::{Delivered, EmbeddedSession, Subscription};

@@ -16,9 +16,9 @@ use crate::shard::{Shard, Touched, flush};
 use crate::stats::Stats;
 use courant_engine::engine::Publish;
 use courant_engine::{
-    Admission, Engine, ExchangeId, ExchangeKind, Operation, Properties, QueueCounts, QueueId,
-    QueueOptions, Refusal, Route, Selector, SessionId, SubscribeOptions, SubscriptionId, Topology,
-    Verdict,
+    Admission, BindTo, Engine, ExchangeId, ExchangeKind, ExchangeOptions, Operation, Properties,
+    QueueCounts, QueueId, QueueOptions, Refusal, Route, Selector, SessionId, SubscribeOptions,
+    SubscriptionId, Topology, Verdict,
 };
 use courant_storage::{Purpose, Ticket, Urgency};
 use std::collections::HashMap;
@@ -238,7 +238,8 @@ impl Session {
 
     /// Makes a topic, or sees that it exists.
     pub async fn declare_topic(&mut self, name: &str) -> Result<(), Refusal> {
-        self.change(Topology::DeclareExchange(name, ExchangeKind::Fanout)).await
+        self.change(Topology::DeclareExchange(name, ExchangeOptions::of(ExchangeKind::Fanout)))
+            .await
     }
 
     /// How a queue is doing; refused if it does not exist.
@@ -271,8 +272,9 @@ impl Session {
                 let queue = format!("{topic}/{name}");
                 self.inspect_exchange(topic)?;
                 self.declare_queue(&queue, QueueOptions::default()).await?;
-                let (exchange, queue) = (topic, queue.as_str());
-                self.change(Topology::Bind { exchange, queue, key }).await?;
+                let queue = queue.as_str();
+                let (exchange, to) = (topic, BindTo::Queue(queue));
+                self.change(Topology::Bind { exchange, to, key }).await?;
                 self.subscribe_queue(queue, tag, options)?
             }
             Subscribed::Live(name, format) => {

@@ -272,7 +272,8 @@ cases! {
         client.session.declare_topic("t").await.unwrap();
         client.subscribe(Subscribed::Topic("t", b""), 1, 9).await;
         client.subscribe(Subscribed::Live("t", Arc::new(Lines)), 2, 9).await;
-        client.session.change(Topology::DeleteExchange("t")).await.unwrap();
+        let delete = Topology::DeleteExchange { name: "t", if_unused: false };
+        client.session.change(delete).await.unwrap();
         let mut ended: Vec<_> = client
             .line
             .wait(2)

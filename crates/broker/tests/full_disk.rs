@@ -7,7 +7,7 @@ mod client;
 
 use client::{Client, until};
 use courant::{
-    Broker, Destination, Level, Options, QueueOptions, Refusal, Settling, SubscribeOptions,
+    BindTo, Broker, Destination, Level, Options, QueueOptions, Refusal, Settling, SubscribeOptions,
     Subscribed, Topology,
 };
 use courant_storage::sim::SimDisk;
@@ -126,7 +126,7 @@ async fn a_snapshot_that_does_not_fit_leaves_room_for_settling() {
     let queues: Vec<String> = (0..40).map(|number| format!("q{number}")).collect();
     for queue in &queues {
         client.declare(queue).await;
-        let bind = Topology::Bind { exchange: "t", queue, key: b"" };
+        let bind = Topology::Bind { exchange: "t", to: BindTo::Queue(queue), key: b"" };
         client.session.change(bind).await.unwrap();
     }
     let to = client.session.destination(Destination::Topic("t"));

@@ -8,7 +8,9 @@ mod client;
 use client::{Client, Got, texts};
 use courant::inspect::Inspection;
 use courant::testing::{Testing, keep_up};
-use courant::{Broker, Destination, Level, Options, QueueOptions, Subscribed, Topology, Verdict};
+use courant::{
+    BindTo, Broker, Destination, Level, Options, QueueOptions, Subscribed, Topology, Verdict,
+};
 use courant_storage::sim::SimDisk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -83,13 +85,21 @@ async fn everything(broker: &Broker) {
     client.session.declare_topic("gone").await.unwrap();
     client.session.declare_queue("t/s", QueueOptions::default()).await.unwrap();
     for key in [&b""[..], b"key"] {
-        client.session.change(Topology::Bind { exchange: "t", queue: "t/s", key }).await.unwrap();
+        client
+            .session
+            .change(Topology::Bind { exchange: "t", to: BindTo::Queue("t/s"), key })
+            .await
+            .unwrap();
     }
-    let unbind = Topology::Unbind { exchange: "t", queue: "t/s", key: b"key" };
+    let unbind = Topology::Unbind { exchange: "t", to: BindTo::Queue("t/s"), key: b"key" };
     client.session.change(unbind).await.unwrap();
     let delete = Topology::DeleteQueue { name: "gone", if_empty: false, if_unused: false };
     client.session.change(delete).await.unwrap();
-    client.session.change(Topology::DeleteExchange("gone")).await.unwrap();
+    client
+        .session
+        .change(Topology::DeleteExchange { name: "gone", if_unused: false })
+        .await
+        .unwrap();
     for body in ["acked", "returned", "kept"] {
         client.send("q", body.as_bytes()).await;
     }

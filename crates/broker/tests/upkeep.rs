@@ -6,7 +6,9 @@ mod client;
 
 use client::{Client, Got, until};
 use courant::testing::{Testing, keep_up, replayed_hash};
-use courant::{Broker, Destination, Level, Options, Settling, Subscribed, Topology, Verdict};
+use courant::{
+    BindTo, Broker, Destination, Level, Options, Settling, Subscribed, Topology, Verdict,
+};
 use courant_storage::sim::{Dice, SimDisk};
 use std::path::Path;
 
@@ -81,7 +83,10 @@ async fn do_something(client: &mut Client, dice: &mut Dice) {
         2 => client.session.declare_topic("t").await.unwrap(),
         3 => {
             let (exchange, queue, key) = ("t", name.as_str(), &b""[..]);
-            let _ = client.session.change(Topology::Bind { exchange, queue, key }).await;
+            let _ = client
+                .session
+                .change(Topology::Bind { exchange, to: BindTo::Queue(queue), key })
+                .await;
         }
         4..=6 => {
             let topic = client.session.destination(Destination::Topic("t"));
@@ -250,7 +255,11 @@ async fn a_damaged_message_leaves_its_queues() {
         client.session.declare_topic("t").await.unwrap();
         for queue in ["q", "other"] {
             let (exchange, key) = ("t", &b""[..]);
-            client.session.change(Topology::Bind { exchange, queue, key }).await.unwrap();
+            client
+                .session
+                .change(Topology::Bind { exchange, to: BindTo::Queue(queue), key })
+                .await
+                .unwrap();
         }
         fill(&mut client, Destination::Topic("t"), 0..300, 500).await;
         drop(client);

@@ -6,6 +6,7 @@
 
 use crate::access::{Operation, Principal};
 use crate::effect::Effects;
+use crate::exchange::Target;
 use crate::floor::{Floor, SessionId};
 use crate::ledger::Ledger;
 use crate::limits::{MESSAGE_BYTES_MAX, SEQ_BLOCK, TARGETS_MAX};
@@ -155,11 +156,16 @@ impl Engine {
 
     fn route(&self, id: ExchangeId, key: &[u8], targets: &mut Vec<QueueId>) {
         let Some(exchange) = self.ledger.exchanges.get(&id) else { return };
-        exchange.bindings.route(exchange.kind, key, targets);
-        targets.retain(|queue| !self.floor.pending.gone_queues.contains(queue));
+        let mut found = Vec::new();
+        exchange.bindings.route(exchange.spec.kind, key, &mut found);
         if let Some(bindings) = self.floor.transient_bindings.get(&id) {
-            bindings.route(exchange.kind, key, targets);
+            bindings.route(exchange.spec.kind, key, &mut found);
         }
+        targets.extend(found.iter().filter_map(|target| match target {
+            Target::Queue(queue) => Some(*queue),
+            Target::Exchange(_) => None,
+        }));
+        targets.retain(|queue| !self.floor.pending.gone_queues.contains(queue));
     }
 
     /// Whether a route still holds.
@@ -262,7 +268,10 @@ impl Engine {
                 self.floor.pending.namespaces.remove(name);
             }
             Record::Bound { exchange, queue, key } | Record::Unbound { exchange, queue, key } => {
-                self.floor.pending.arrived(exchange, queue, key);
+                self.floor.pending.arrived(exchange, Target::Queue(queue), key);
+            }
+            Record::ExchangeBound { from, to, key } | Record::ExchangeUnbound { from, to, key } => {
+                self.floor.pending.arrived(from, Target::Exchange(to), key);
             }
             Record::QueueDeclared { id, namespace, name, options } => {
                 let Ok(name) = Name::new(name.as_bytes()) else { return };
@@ -287,7 +296,8 @@ impl Engine {
             Record::ExchangeDeleted { id } => {
                 self.floor.pending.gone_exchanges.remove(&id);
                 let bindings = self.floor.transient_bindings.remove(&id).unwrap_or_default();
-                for (_, queue) in bindings.iter() {
+                for (_, target) in bindings.iter() {
+                    let Target::Queue(queue) = target else { continue };
                     let is_owned =
                         self.floor.queues.get(&queue).is_some_and(|queue| queue.owner.is_some());
                     if is_owned {

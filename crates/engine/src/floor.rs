@@ -2,7 +2,7 @@
 //! transient queues and messages, and what was admitted and is not in the ledger yet. It is
 //! rebuilt empty at every opening; what must survive becomes a record.
 
-use crate::exchange::{Bindings, ExchangeKind};
+use crate::exchange::{Bindings, ExchangeSpec, Target};
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
 use crate::queue::leases::Leases;
 use crate::queue::{FloorQueue, QueueOptions};
@@ -44,13 +44,13 @@ pub(crate) struct Floor {
 }
 
 /// From, to, and the key.
-type Binding = (ExchangeId, QueueId, Box<[u8]>);
+type Binding = (ExchangeId, Target, Box<[u8]>);
 
 /// Changes of topology that are in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     pub(crate) queues: BTreeMap<(NamespaceId, Name), (QueueId, QueueOptions)>,
-    pub(crate) exchanges: BTreeMap<(NamespaceId, Name), (ExchangeId, ExchangeKind)>,
+    pub(crate) exchanges: BTreeMap<(NamespaceId, Name), (ExchangeId, ExchangeSpec)>,
     pub(crate) namespaces: BTreeMap<Name, NamespaceId>,
     /// Bindings that are about to be made (true) or ended, and how many records about each are
     /// in flight.
@@ -67,30 +67,30 @@ impl Pending {
     /// Notes that a record about a binding is in flight.
     pub(crate) fn will_be_bound(
         &mut self,
-        (exchange, queue, key): (ExchangeId, QueueId, &[u8]),
+        (exchange, to, key): (ExchangeId, Target, &[u8]),
         is_bound: bool,
     ) {
-        let pending = self.bindings.entry((exchange, queue, key.into())).or_default();
+        let pending = self.bindings.entry((exchange, to, key.into())).or_default();
         *pending = (is_bound, pending.1 + 1);
     }
 
     /// Whether the last record in flight about a binding makes it; `None` if there is none.
     pub(crate) fn is_bound(
         &self,
-        (exchange, queue, key): (ExchangeId, QueueId, &[u8]),
+        (exchange, to, key): (ExchangeId, Target, &[u8]),
     ) -> Option<bool> {
         if self.bindings.is_empty() {
             return None;
         }
-        self.bindings.get(&(exchange, queue, key.into())).map(|(is_bound, _)| *is_bound)
+        self.bindings.get(&(exchange, to, key.into())).map(|(is_bound, _)| *is_bound)
     }
 
     /// Notes that a record about a binding is in flight no more.
-    pub(crate) fn arrived(&mut self, exchange: ExchangeId, queue: QueueId, key: &[u8]) {
+    pub(crate) fn arrived(&mut self, exchange: ExchangeId, to: Target, key: &[u8]) {
         if self.bindings.is_empty() {
             return;
         }
-        let key = (exchange, queue, key.into());
+        let key = (exchange, to, key.into());
         if let Some((_, in_flight)) = self.bindings.get_mut(&key) {
             *in_flight -= 1;
             if *in_flight == 0 {

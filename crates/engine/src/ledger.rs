@@ -6,7 +6,7 @@
 //! a declaration or message with a number that was seen before is such a record too: a prefix
 //! applied twice changes nothing.
 
-use crate::exchange::{Bindings, Exchange};
+use crate::exchange::{Bindings, Exchange, Target};
 use crate::limits::CHUNK_ENTRIES;
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
 use crate::queue::LedgerQueue;
@@ -145,7 +145,7 @@ impl Ledger {
                 self.namespaces.insert(id, Namespace::new(name));
                 true
             }
-            Record::ExchangeDeclared { id, namespace, name, kind } => {
+            Record::ExchangeDeclared { id, namespace, name, spec } => {
                 if !is_new(id.0, &mut self.next_exchange) {
                     return false;
                 }
@@ -153,18 +153,10 @@ impl Ledger {
                 let Some(space) = self.namespaces.get_mut(&namespace) else { return false };
                 space.exchanges.insert(name.clone(), id);
                 let bindings = Bindings::default();
-                self.exchanges.insert(id, Exchange { id, namespace, name, kind, bindings });
+                self.exchanges.insert(id, Exchange { id, namespace, name, spec, bindings });
                 true
             }
-            Record::ExchangeDeleted { id } => {
-                let Some(gone) = self.exchanges.remove(&id) else { return false };
-                if let Some(space) = self.namespaces.get_mut(&gone.namespace)
-                    && space.exchanges.get(&gone.name) == Some(&id)
-                {
-                    space.exchanges.remove(&gone.name);
-                }
-                true
-            }
+            Record::ExchangeDeleted { id } => self.delete_exchange(id),
             Record::QueueDeclared { id, namespace, name, options } => {
                 if !is_new(id.0, &mut self.next_queue) {
                     return false;
@@ -183,14 +175,38 @@ impl Ledger {
                     && self
                         .exchanges
                         .get_mut(&exchange)
-                        .is_some_and(|exchange| exchange.bindings.bind(key, queue))
+                        .is_some_and(|exchange| exchange.bindings.bind(key, Target::Queue(queue)))
             }
             Record::Unbound { exchange, queue, key } => self
                 .exchanges
                 .get_mut(&exchange)
-                .is_some_and(|exchange| exchange.bindings.unbind(key, queue)),
+                .is_some_and(|exchange| exchange.bindings.unbind(key, Target::Queue(queue))),
+            Record::ExchangeBound { from, to, key } => {
+                self.exchanges.contains_key(&to)
+                    && self
+                        .exchanges
+                        .get_mut(&from)
+                        .is_some_and(|exchange| exchange.bindings.bind(key, Target::Exchange(to)))
+            }
+            Record::ExchangeUnbound { from, to, key } => self
+                .exchanges
+                .get_mut(&from)
+                .is_some_and(|exchange| exchange.bindings.unbind(key, Target::Exchange(to))),
             _ => false,
         }
+    }
+
+    fn delete_exchange(&mut self, id: ExchangeId) -> bool {
+        let Some(gone) = self.exchanges.remove(&id) else { return false };
+        if let Some(space) = self.namespaces.get_mut(&gone.namespace)
+            && space.exchanges.get(&gone.name) == Some(&id)
+        {
+            space.exchanges.remove(&gone.name);
+        }
+        for exchange in self.exchanges.values_mut() {
+            exchange.bindings.forget(Target::Exchange(id));
+        }
+        true
     }
 
     fn delete_queue(&mut self, id: QueueId) -> bool {
@@ -201,7 +217,7 @@ impl Ledger {
             space.queues.remove(&gone.name);
         }
         for exchange in self.exchanges.values_mut() {
-            exchange.bindings.forget(id);
+            exchange.bindings.forget(Target::Queue(id));
         }
         self.large.remove(&id);
         true
@@ -230,10 +246,9 @@ impl Ledger {
             (id, &space.name, &space.exchanges, &space.queues).hash(&mut hasher);
         }
         for (id, exchange) in &self.exchanges {
-            (id, exchange.id, exchange.namespace, &exchange.name, exchange.kind as u8)
-                .hash(&mut hasher);
-            for (key, queue) in exchange.bindings.iter() {
-                (key, queue).hash(&mut hasher);
+            (id, exchange.id, exchange.namespace, &exchange.name, exchange.spec).hash(&mut hasher);
+            for (key, target) in exchange.bindings.iter() {
+                (key, target).hash(&mut hasher);
             }
         }
         let mut queues: Vec<_> = self.queues.values().collect();

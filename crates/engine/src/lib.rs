@@ -46,7 +46,7 @@ pub use cold::Rebuilt;
 pub use delivery::{Cause, Handle, Lease, Selector, Verdict};
 pub use effect::{Cancelled, Delivery, DeliveryRun, Effects};
 pub use engine::{Engine, Publish, Route};
-pub use exchange::ExchangeKind;
+pub use exchange::{BindTo, ExchangeKind, ExchangeOptions, ExchangeSpec};
 pub use floor::SessionId;
 pub use living::{LiveCursor, Living};
 pub use message::{Header, MessageId, Properties, Value};

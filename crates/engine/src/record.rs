@@ -1,7 +1,7 @@
 //! The facts that go into the log. A record states an outcome; applying it decides nothing.
 
 use crate::delivery::Cause;
-use crate::exchange::ExchangeKind;
+use crate::exchange::ExchangeSpec;
 use crate::name::{ExchangeId, NamespaceId, QueueId};
 use crate::queue::QueueOptions;
 
@@ -45,7 +45,7 @@ pub enum Record<'a> {
         /// Its name.
         name: &'a str,
         /// How it routes.
-        kind: ExchangeKind,
+        spec: ExchangeSpec,
     },
     /// An exchange is gone, with its bindings.
     ExchangeDeleted {
@@ -83,6 +83,24 @@ pub enum Record<'a> {
         exchange: ExchangeId,
         /// To there.
         queue: QueueId,
+        /// With this key.
+        key: &'a [u8],
+    },
+    /// An exchange routes messages with that key to that exchange.
+    ExchangeBound {
+        /// From here.
+        from: ExchangeId,
+        /// To there.
+        to: ExchangeId,
+        /// With this key.
+        key: &'a [u8],
+    },
+    /// It does not any more.
+    ExchangeUnbound {
+        /// From here.
+        from: ExchangeId,
+        /// To there.
+        to: ExchangeId,
         /// With this key.
         key: &'a [u8],
     },

@@ -8,7 +8,7 @@ use crate::access::Operation;
 use crate::delivery::Cause;
 use crate::effect::{Cancelled, Effects};
 use crate::engine::Engine;
-use crate::exchange::{Bindings, ExchangeKind};
+use crate::exchange::{BindTo, Bindings, ExchangeKind, ExchangeOptions, ExchangeSpec, Target};
 use crate::floor::SessionId;
 use crate::limits::{BINDINGS_MAX, EXCHANGES_MAX, NAME_BYTES_MAX, QUEUES_MAX};
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
@@ -22,9 +22,14 @@ pub enum Topology<'a> {
     /// Make a namespace.
     DeclareNamespace(&'a str),
     /// Make an exchange, or see that it exists like this.
-    DeclareExchange(&'a str, ExchangeKind),
-    /// Remove an exchange.
-    DeleteExchange(&'a str),
+    DeclareExchange(&'a str, ExchangeOptions<'a>),
+    /// Remove an exchange with its bindings.
+    DeleteExchange {
+        /// Which.
+        name: &'a str,
+        /// Only if there is no binding from it.
+        if_unused: bool,
+    },
     /// Make a queue, or see that it exists like this.
     DeclareQueue(&'a str, QueueOptions),
     /// Remove a queue with its messages.
@@ -36,12 +41,12 @@ pub enum Topology<'a> {
         /// Only if it has no subscription.
         if_unused: bool,
     },
-    /// Make an exchange route to a queue.
+    /// Make an exchange route to a queue or exchange.
     Bind {
         /// From.
         exchange: &'a str,
         /// To.
-        queue: &'a str,
+        to: BindTo<'a>,
         /// With this key.
         key: &'a [u8],
     },
@@ -50,7 +55,7 @@ pub enum Topology<'a> {
         /// From.
         exchange: &'a str,
         /// To.
-        queue: &'a str,
+        to: BindTo<'a>,
         /// With this key.
         key: &'a [u8],
     },
@@ -80,34 +85,32 @@ impl Engine {
         match request {
             Topology::DeclareNamespace(name)
             | Topology::DeclareExchange(name, _)
-            | Topology::DeleteExchange(name)
+            | Topology::DeleteExchange { name, .. }
             | Topology::DeclareQueue(name, _)
             | Topology::DeleteQueue { name, .. } => {
                 who.allow(Operation::Configure, name)?;
                 check_name(name)?;
             }
-            Topology::Bind { exchange, queue, .. } | Topology::Unbind { exchange, queue, .. } => {
+            Topology::Bind { exchange, to, .. } | Topology::Unbind { exchange, to, .. } => {
+                let (BindTo::Queue(to) | BindTo::Exchange(to)) = to;
                 who.allow(Operation::Configure, exchange)?;
-                who.allow(Operation::Configure, queue)?;
+                who.allow(Operation::Configure, to)?;
             }
         }
         match request {
             Topology::DeclareNamespace(name) => self.declare_namespace(name),
-            Topology::DeclareExchange(name, kind) => self.declare_exchange(namespace, name, kind),
-            Topology::DeleteExchange(name) => {
-                let id = self.find_exchange(namespace, name).ok_or(Refusal::NoSuchExchange)?;
-                self.floor.pending.gone_exchanges.insert(id);
-                self.floor.routing += 1;
-                Ok(Admission::Log(Record::ExchangeDeleted { id }))
+            Topology::DeclareExchange(name, options) => {
+                self.declare_exchange(namespace, name, options)
+            }
+            Topology::DeleteExchange { name, if_unused } => {
+                self.delete_exchange(namespace, name, if_unused)
             }
             Topology::DeclareQueue(name, options) => self.declare_queue(namespace, name, options),
             Topology::DeleteQueue { name, if_empty, if_unused } => {
                 self.delete_queue(namespace, name, (if_empty, if_unused), effects)
             }
-            Topology::Bind { exchange, queue, key } => self.bind(namespace, exchange, queue, key),
-            Topology::Unbind { exchange, queue, key } => {
-                self.unbind(namespace, exchange, queue, key)
-            }
+            Topology::Bind { exchange, to, key } => self.bind(namespace, exchange, to, key),
+            Topology::Unbind { exchange, to, key } => self.unbind(namespace, exchange, to, key),
         }
     }
 
@@ -130,16 +133,20 @@ impl Engine {
         &mut self,
         namespace: NamespaceId,
         name: &'a str,
-        kind: ExchangeKind,
+        options: ExchangeOptions<'_>,
     ) -> Result<Admission<'a>, Refusal> {
+        if !matches!(options.kind, ExchangeKind::Direct | ExchangeKind::Fanout) {
+            return Err(Refusal::NotSupported);
+        }
+        let spec = self.spec_of(namespace, options)?;
         let same = |is: bool, then| if is { Ok(then) } else { Err(Refusal::DeclaredOtherwise) };
         if let Some(id) = self.find_exchange(namespace, name) {
-            let there = self.ledger.exchanges.get(&id).map(|exchange| exchange.kind);
-            return same(there == Some(kind), Admission::Done);
+            let there = self.ledger.exchanges.get(&id).map(|exchange| exchange.spec);
+            return same(there == Some(spec), Admission::Done);
         }
         let key = (namespace, valid(name)?);
         if let Some((_, pending)) = self.floor.pending.exchanges.get(&key) {
-            return same(*pending == kind, Admission::Pending);
+            return same(*pending == spec, Admission::Pending);
         }
         if self.ledger.exchanges.len() + self.floor.pending.exchanges.len() >= EXCHANGES_MAX {
             return Err(Refusal::TooManyExchanges);
@@ -151,8 +158,36 @@ impl Engine {
         }
         pending.next_exchange = id + 1;
         let id = ExchangeId(id);
-        pending.exchanges.insert(key, (id, kind));
-        Ok(Admission::Log(Record::ExchangeDeclared { id, namespace, name, kind }))
+        pending.exchanges.insert(key, (id, spec));
+        Ok(Admission::Log(Record::ExchangeDeclared { id, namespace, name, spec }))
+    }
+
+    fn spec_of(
+        &self,
+        namespace: NamespaceId,
+        options: ExchangeOptions<'_>,
+    ) -> Result<ExchangeSpec, Refusal> {
+        let ExchangeOptions { kind, is_internal, auto_delete, alternate } = options;
+        let find = |name| self.find_exchange(namespace, name).ok_or(Refusal::NoSuchExchange);
+        let alternate = alternate.map(find).transpose()?;
+        Ok(ExchangeSpec { kind, is_internal, auto_delete, alternate })
+    }
+
+    fn delete_exchange(
+        &mut self,
+        namespace: NamespaceId,
+        name: &str,
+        if_unused: bool,
+    ) -> Result<Admission<'static>, Refusal> {
+        let id = self.find_exchange(namespace, name).ok_or(Refusal::NoSuchExchange)?;
+        let durable = self.ledger.exchanges.get(&id).map_or(0, |there| there.bindings.len());
+        let transient = self.floor.transient_bindings.get(&id).map_or(0, Bindings::len);
+        if if_unused && durable + transient > 0 {
+            return Err(Refusal::ExchangeInUse);
+        }
+        self.floor.pending.gone_exchanges.insert(id);
+        self.floor.routing += 1;
+        Ok(Admission::Log(Record::ExchangeDeleted { id }))
     }
 
     fn declare_queue<'a>(
@@ -233,7 +268,7 @@ impl Engine {
         if let Some(who) = self.floor.sessions.get_mut(session.0) {
             who.owned.push(id);
         }
-        self.floor.transient_bindings.entry(exchange).or_default().bind(key, id);
+        self.floor.transient_bindings.entry(exchange).or_default().bind(key, Target::Queue(id));
         Ok(id)
     }
 
@@ -283,7 +318,7 @@ impl Engine {
         if !id.is_durable() {
             self.floor.transient_names.remove(&(queue.namespace, queue.name));
             self.floor.transient_bindings.retain(|_, bindings| {
-                bindings.forget(id);
+                bindings.forget(Target::Queue(id));
                 !bindings.is_empty()
             });
         }
@@ -320,19 +355,21 @@ impl Engine {
         &mut self,
         namespace: NamespaceId,
         exchange: &str,
-        queue: &str,
+        to: BindTo<'_>,
         key: &'a [u8],
     ) -> Result<Admission<'a>, Refusal> {
         let exchange = self.find_exchange(namespace, exchange).ok_or(Refusal::NoSuchExchange)?;
+        let BindTo::Queue(queue) = to else { return Err(Refusal::NotSupported) };
         let queue = self.find_queue(namespace, queue).ok_or(Refusal::NoSuchQueue)?;
+        let target = Target::Queue(queue);
         if key.len() > NAME_BYTES_MAX {
             return Err(Refusal::BadName);
         }
         let there = self.ledger.exchanges.get(&exchange).ok_or(Refusal::NoSuchExchange)?;
-        let binding = (exchange, queue, key);
+        let binding = (exchange, target, key);
         match self.floor.pending.is_bound(binding) {
             Some(true) => return Ok(Admission::Pending),
-            None if there.bindings.has(key, queue) => return Ok(Admission::Done),
+            None if there.bindings.has(key, target) => return Ok(Admission::Done),
             _ => {}
         }
         let transient = self.floor.transient_bindings.get(&exchange).map_or(0, Bindings::len);
@@ -344,7 +381,7 @@ impl Engine {
             self.floor.pending.will_be_bound(binding, true);
             return Ok(Admission::Log(Record::Bound { exchange, queue, key }));
         }
-        self.floor.transient_bindings.entry(exchange).or_default().bind(key, queue);
+        self.floor.transient_bindings.entry(exchange).or_default().bind(key, target);
         self.floor.routing += 1;
         Ok(Admission::Done)
     }
@@ -353,23 +390,25 @@ impl Engine {
         &mut self,
         namespace: NamespaceId,
         exchange: &str,
-        queue: &str,
+        to: BindTo<'_>,
         key: &'a [u8],
     ) -> Result<Admission<'a>, Refusal> {
         let exchange = self.find_exchange(namespace, exchange).ok_or(Refusal::NoSuchExchange)?;
+        let BindTo::Queue(queue) = to else { return Err(Refusal::NotSupported) };
         let queue = self.find_queue(namespace, queue).ok_or(Refusal::NoSuchQueue)?;
+        let target = Target::Queue(queue);
         if queue.is_durable() {
             let there = self.ledger.exchanges.get(&exchange).ok_or(Refusal::NoSuchExchange)?;
-            let binding = (exchange, queue, key);
+            let binding = (exchange, target, key);
             let pending = self.floor.pending.is_bound(binding);
-            if !pending.unwrap_or_else(|| there.bindings.has(key, queue)) {
+            if !pending.unwrap_or_else(|| there.bindings.has(key, target)) {
                 return Err(Refusal::NoSuchBinding);
             }
             self.floor.pending.will_be_bound(binding, false);
             return Ok(Admission::Log(Record::Unbound { exchange, queue, key }));
         }
         let bindings = self.floor.transient_bindings.get_mut(&exchange);
-        if !bindings.is_some_and(|bindings| bindings.unbind(key, queue)) {
+        if !bindings.is_some_and(|bindings| bindings.unbind(key, target)) {
             return Err(Refusal::NoSuchBinding);
         }
         self.floor.routing += 1;

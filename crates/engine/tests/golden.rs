@@ -9,9 +9,9 @@ mod log;
 
 use courant_engine::limits::SEQ_BLOCK;
 use courant_engine::{
-    Admission, Delivery, Effects, Engine, ExchangeKind, Handle, Principal, Publish, QueueOptions,
-    Record, Refusal, Selector, SessionId, Settling, SubscribeOptions, SubscriptionId, Topology,
-    Verdict,
+    Admission, BindTo, Delivery, Effects, Engine, ExchangeKind, ExchangeOptions, Handle, Principal,
+    Publish, QueueOptions, Record, Refusal, Selector, SessionId, Settling, SubscribeOptions,
+    SubscriptionId, Topology, Verdict,
 };
 use log::Fact;
 use std::collections::BTreeMap;
@@ -268,16 +268,20 @@ impl Scene {
         let request = match (words[0], words[2]) {
             ("declare", "queue") => Topology::DeclareQueue(words[3], durable(true)),
             ("declare", "transient") => Topology::DeclareQueue(words[3], durable(false)),
-            ("declare", "direct") => Topology::DeclareExchange(words[3], ExchangeKind::Direct),
-            ("declare", "fanout") => Topology::DeclareExchange(words[3], ExchangeKind::Fanout),
-            ("delete", "exchange") => Topology::DeleteExchange(words[3]),
+            ("declare", "direct") => {
+                Topology::DeclareExchange(words[3], ExchangeOptions::of(ExchangeKind::Direct))
+            }
+            ("declare", "fanout") => {
+                Topology::DeclareExchange(words[3], ExchangeOptions::of(ExchangeKind::Fanout))
+            }
+            ("delete", "exchange") => Topology::DeleteExchange { name: words[3], if_unused: false },
             ("delete", "queue") => Topology::DeleteQueue {
                 name: words[3],
                 if_empty: words.contains(&"if_empty"),
                 if_unused: words.contains(&"if_unused"),
             },
-            ("bind", exchange) => Topology::Bind { exchange, queue: words[3], key },
-            ("unbind", exchange) => Topology::Unbind { exchange, queue: words[3], key },
+            ("bind", exchange) => Topology::Bind { exchange, to: BindTo::Queue(words[3]), key },
+            ("unbind", exchange) => Topology::Unbind { exchange, to: BindTo::Queue(words[3]), key },
             _ => panic!("no request: {words:?}"),
         };
         let session = self.sessions[words[1]];

@@ -5,8 +5,8 @@ mod log;
 
 use courant_engine::limits::{SEQ_BLOCK, VISIBILITY_MS_MAX, VISIBILITY_MS_MIN};
 use courant_engine::{
-    Admission, Cause, Effects, Engine, ExchangeId, ExchangeKind, NamespaceId, Principal, QueueId,
-    QueueOptions, Record, Refusal, SessionId, Settling, Topology,
+    Admission, Cause, Effects, Engine, ExchangeId, ExchangeKind, ExchangeOptions, ExchangeSpec,
+    NamespaceId, Principal, QueueId, QueueOptions, Record, Refusal, SessionId, Settling, Topology,
 };
 use log::Fact;
 use proptest::prelude::*;
@@ -92,7 +92,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             id: ExchangeId(id),
             namespace: NamespaceId(namespace),
             name,
-            kind: ExchangeKind::Direct,
+            spec: ExchangeSpec::of(ExchangeKind::Direct),
         }),
         1 => id().prop_map(|id| Fact::ExchangeDeleted { id: ExchangeId(id) }),
         4 => (id(), 0..2u32, name, number()).prop_map(|(id, namespace, name, visibility_ms)| {
@@ -154,7 +154,7 @@ fn apply_all(facts: &[Fact]) {
         let _ = (engine.admit(1), engine.reservation(), engine.opening());
         for request in [
             Topology::DeclareQueue("new", QueueOptions::default()),
-            Topology::DeclareExchange("new", ExchangeKind::Fanout),
+            Topology::DeclareExchange("new", ExchangeOptions::of(ExchangeKind::Fanout)),
             Topology::DeclareNamespace("n"),
         ] {
             let _ = engine.admit_topology(session, request, &mut effects);

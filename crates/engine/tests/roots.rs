@@ -4,8 +4,8 @@
 
 use courant_engine::record::Targets;
 use courant_engine::{
-    Cause, Effects, Engine, ExchangeId, ExchangeKind, NamespaceId, Overflow, QueueId, QueueOptions,
-    Record,
+    Cause, Effects, Engine, ExchangeId, ExchangeKind, ExchangeSpec, NamespaceId, Overflow, QueueId,
+    QueueOptions, Record,
 };
 use proptest::prelude::*;
 use std::fmt::Write as _;
@@ -27,6 +27,18 @@ fn full_engine() -> Engine {
     };
     let (id, namespace) = (QueueId(3), NamespaceId(0));
     engine.apply(&Record::QueueDeclared { id, namespace, name: "limited", options }, &mut effects);
+    let (from, to, key) = (ExchangeId(1), ExchangeId(2), &b"eu"[..]);
+    let spec = ExchangeSpec {
+        kind: ExchangeKind::Topic,
+        is_internal: true,
+        auto_delete: true,
+        alternate: Some(from),
+    };
+    let name = "inner";
+    engine.apply(&Record::ExchangeDeclared { id: to, namespace, name, spec }, &mut effects);
+    engine.apply(&Record::ExchangeBound { from, to, key }, &mut effects);
+    engine.apply(&Record::Bound { exchange: to, queue: id, key: b"*.eu.#" }, &mut effects);
+    assert_eq!(effects.noops, 0);
     engine
 }
 
@@ -46,7 +58,7 @@ fn first_engine() -> Engine {
             id: x,
             namespace: space,
             name: "events",
-            kind: ExchangeKind::Direct,
+            spec: ExchangeSpec::of(ExchangeKind::Direct),
         },
         Record::Bound { exchange: x, queue: b, key: b"eu" },
         Record::Bound { exchange: x, queue: c, key: b"eu" },

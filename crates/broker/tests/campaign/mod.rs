@@ -16,7 +16,7 @@ mod work;
 
 use crate::client::Client;
 use courant::testing::{Defect, Testing, replayed_hash};
-use courant::{Broker, Options, QueueOptions, Refusal, Topology};
+use courant::{BindTo, Broker, Options, QueueOptions, Refusal, Topology};
 use courant_storage::sim::{Dice, Fault, SimDisk};
 use oracle::Oracle;
 use std::time::Duration;
@@ -235,7 +235,9 @@ async fn declare(broker: &Broker) -> Result<(), Refusal> {
     for queue in DURABLE {
         session.declare_queue(queue, QueueOptions::default()).await?;
         if queue.starts_with("t/") {
-            session.change(Topology::Bind { exchange: "t", queue, key: b"" }).await?;
+            session
+                .change(Topology::Bind { exchange: "t", to: BindTo::Queue(queue), key: b"" })
+                .await?;
         }
     }
     let options = QueueOptions { durable: false, ..QueueOptions::default() };

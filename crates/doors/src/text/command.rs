@@ -9,8 +9,8 @@ use super::refusal::{self, Refused};
 use super::subscriptions::{LiveFrames, Subscription, write_destination};
 use super::talk::Talk;
 use courant::{
-    ExchangeKind, Handle, Lease, QueueOptions, Refusal, Selector, Settling, SubscribeOptions,
-    Subscribed, Topology, Verdict,
+    BindTo, ExchangeKind, ExchangeOptions, Handle, Lease, QueueOptions, Refusal, Selector,
+    Settling, SubscribeOptions, Subscribed, Topology, Verdict,
 };
 use courant_wire::text::reply;
 use courant_wire::text::{
@@ -280,14 +280,16 @@ impl Talk {
                 let what = "durable: or visibility: of something that is not a queue";
                 return Err(Refused::about(Refusal::NotSupported, what));
             }
-            DestinationKind::Topic => Topology::DeclareExchange(name, ExchangeKind::Fanout),
+            DestinationKind::Topic => {
+                Topology::DeclareExchange(name, ExchangeOptions::of(ExchangeKind::Fanout))
+            }
             DestinationKind::Exchange => {
-                let kind = match options.get(Key::Kind).map(|kind| kind.raw()) {
-                    None | Some(b"direct") => ExchangeKind::Direct,
-                    Some(b"fanout") => ExchangeKind::Fanout,
-                    Some(_) => return Err(Refused::about(Refusal::NotSupported, "that kind:")),
-                };
-                Topology::DeclareExchange(name, kind)
+                let word = options.get(Key::Kind).map(|kind| kind.raw());
+                let kind = word.map_or(Some(ExchangeKind::Direct), |word| {
+                    ExchangeKind::from_word(std::str::from_utf8(word).unwrap_or_default())
+                });
+                let unknown = || Refused::about(Refusal::NotSupported, "that kind:");
+                Topology::DeclareExchange(name, ExchangeOptions::of(kind.ok_or_else(unknown)?))
             }
         };
         let refused = |refusal| Refused::about(refusal, name);
@@ -329,11 +331,11 @@ impl Talk {
         let (if_empty, if_unused) = (is_set(Key::IfEmpty), is_set(Key::IfUnused));
         let request = match destination.kind {
             DestinationKind::Queue => Topology::DeleteQueue { name, if_empty, if_unused },
-            _ if if_empty || if_unused => {
-                let what = "if_empty: or if_unused: of something that is not a queue";
+            _ if if_empty => {
+                let what = "if_empty: of something that is not a queue";
                 return Err(Refused::about(Refusal::NotSupported, what));
             }
-            _ => Topology::DeleteExchange(name),
+            _ => Topology::DeleteExchange { name, if_unused },
         };
         let refused = |refusal| Refused::at(destination.kind, refusal, name);
         self.session.change(request).await.map_err(refused)?;
@@ -347,21 +349,22 @@ impl Talk {
         options: &Options<'_>,
         is_bind: bool,
     ) -> Result<(), Refused> {
-        if target.kind != DestinationKind::Queue {
-            return Err(Refused::about(Refusal::NotSupported, "a binding to an exchange"));
-        }
         let (mut source_buffer, mut target_buffer) = (Vec::new(), Vec::new());
         let exchange = source.name(&mut source_buffer)?;
-        let queue = target.name(&mut target_buffer)?;
+        let name = target.name(&mut target_buffer)?;
+        let to = match target.kind {
+            DestinationKind::Queue => BindTo::Queue(name),
+            _ => BindTo::Exchange(name),
+        };
         let key = text(options, Key::RoutingKey)?.unwrap_or_default();
         let key = key.as_bytes();
         let request = if is_bind {
-            Topology::Bind { exchange, queue, key }
+            Topology::Bind { exchange, to, key }
         } else {
-            Topology::Unbind { exchange, queue, key }
+            Topology::Unbind { exchange, to, key }
         };
         self.session.change(request).await.map_err(|refusal| {
-            let subject = if refusal == Refusal::NoSuchQueue { queue } else { exchange };
+            let subject = if refusal == Refusal::NoSuchQueue { name } else { exchange };
             Refused::about(refusal, subject)
         })?;
         self.write_ok(options.req());

@@ -12,19 +12,21 @@
 //!               or 2 u8 │ base u64 │ paged                        every entry is alive
 //!               or 3 u8 │ base u64 │ paged │ a bit per entry, in words of u64
 //!       paged:     page u64 │ entries u32 │ last distance u32 │ alive u32 │ living bytes u64
-//!   exchanges:   id u32 │ namespace u32 │ kind u8 │ name │ bindings
-//!     bindings:    queue u32 │ length of the key u32 │ key
+//!   exchanges:   id u32 │ namespace u32 │ kind u8 │ name │ options │ bindings
+//!     options:     tag u8 (1 internal, 2 auto-delete, 3 alternate) │ value u64
+//!     bindings:    0 u8, queue u32, or 1 u8, exchange u32 │ length of the key u32 │ key
 //!   of each namespace:  its exchanges: id u32, by name │ its queues: id u32, by name
 //!   name:  length u8 │ UTF-8
 //! ```
 //!
-//! In version 1 the policies of a queue are durable u8 │ visibility u64.
+//! In version 1 the policies of a queue are durable u8 │ visibility u64, exchanges have no options,
+//! and bindings lead to queues only and lack the u8 before them.
 //!
 //! Queues, exchanges, namespaces, chunks and what is in them stand in rising order. A chunk without
 //! a living message does not stand there. Reading trusts nothing: a count is held against the bytes
 //! that are left before anything is made of it.
 
-use crate::exchange::{Bindings, Exchange, ExchangeKind};
+use crate::exchange::{Bindings, Exchange, ExchangeKind, ExchangeSpec, Target};
 use crate::ledger::{Ledger, Namespace};
 use crate::limits::CHUNK_ENTRIES;
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
@@ -44,6 +46,9 @@ const INLINE_MAX: usize = CHUNK_ENTRIES / 128;
 const INLINE: u8 = 1;
 const ALL_ALIVE: u8 = 2;
 const WITH_BITS: u8 = 3;
+
+const TO_QUEUE: u8 = 0;
+const TO_EXCHANGE: u8 = 1;
 
 /// A page that a snapshot made: what it will be of once it is committed.
 #[derive(Debug)]
@@ -84,16 +89,7 @@ pub(crate) fn encode(ledger: &Ledger, paging: &mut Paging<'_>, out: &mut Vec<u8>
     }
     put_count(out, ledger.exchanges.len());
     for exchange in ledger.exchanges.values() {
-        put_u32(out, exchange.id.0);
-        put_u32(out, exchange.namespace.0);
-        out.push(exchange.kind as u8);
-        put_name(out, &exchange.name);
-        put_count(out, exchange.bindings.len());
-        for (key, queue) in exchange.bindings.iter() {
-            put_u32(out, queue.0);
-            put_count(out, key.len());
-            out.extend_from_slice(key);
-        }
+        put_exchange(exchange, out);
     }
     for space in ledger.namespaces.values() {
         put_count(out, space.exchanges.len());
@@ -121,6 +117,30 @@ fn put_tags(out: &mut Vec<u8>, tags: impl Iterator<Item = (u8, u64)>) {
         count += 1;
     }
     out[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
+}
+
+fn put_exchange(exchange: &Exchange, out: &mut Vec<u8>) {
+    let Exchange { id, namespace, name, spec, bindings } = exchange;
+    put_u32(out, id.0);
+    put_u32(out, namespace.0);
+    out.push(spec.kind as u8);
+    put_name(out, name);
+    put_tags(out, spec.tags());
+    put_count(out, bindings.len());
+    for (key, target) in bindings.iter() {
+        match target {
+            Target::Queue(id) => {
+                out.push(TO_QUEUE);
+                put_u32(out, id.0);
+            }
+            Target::Exchange(id) => {
+                out.push(TO_EXCHANGE);
+                put_u32(out, id.0);
+            }
+        }
+        put_count(out, key.len());
+        out.extend_from_slice(key);
+    }
 }
 
 fn put_queue(queue: &LedgerQueue, paging: &mut Paging<'_>, out: &mut Vec<u8>) {
@@ -236,7 +256,7 @@ pub(crate) fn decode(root: &[u8], pages: &mut Vec<u64>) -> Result<Ledger, Bad> {
         ledger.queues.insert(id, queue);
     }
     for _ in 0..input.count(14)? {
-        let exchange = take_exchange(&mut input, &ledger)?;
+        let exchange = take_exchange(&mut input, version)?;
         let id = exchange.id;
         let is_new = ledger.exchanges.last_key_value().is_none_or(|(last, _)| *last < id);
         let is_known = ledger.namespaces.contains_key(&exchange.namespace);
@@ -244,6 +264,14 @@ pub(crate) fn decode(root: &[u8], pages: &mut Vec<u64>) -> Result<Ledger, Bad> {
             return Err(input.bad("the number of an exchange or its namespace"));
         }
         ledger.exchanges.insert(id, exchange);
+    }
+    let is_there = |target| match target {
+        Target::Queue(id) => ledger.queues.contains_key(&id),
+        Target::Exchange(id) => ledger.exchanges.contains_key(&id),
+    };
+    let each = |exchange: &Exchange| exchange.bindings.iter().all(|(_, to)| is_there(to));
+    if !ledger.exchanges.values().all(each) {
+        return Err(input.bad("a binding"));
     }
     take_names(&mut input, &mut ledger)?;
     if input.left() > 0 {
@@ -277,21 +305,28 @@ fn take_names(input: &mut Input<'_>, ledger: &mut Ledger) -> Result<(), Bad> {
     Ok(())
 }
 
-fn take_exchange(input: &mut Input<'_>, ledger: &Ledger) -> Result<Exchange, Bad> {
+fn take_exchange(input: &mut Input<'_>, version: u32) -> Result<Exchange, Bad> {
     let (id, namespace) = (ExchangeId(input.u32()?), NamespaceId(input.u32()?));
     let kind =
         ExchangeKind::from_number(input.u8()?).ok_or(input.bad("the kind of an exchange"))?;
     let name = take_name(input)?;
+    let tags = if version > 1 { take_tags(input)? } else { Vec::new() };
+    let spec =
+        ExchangeSpec::from_tags(kind, tags).ok_or(input.bad("the options of an exchange"))?;
     let mut bindings = Bindings::default();
     for _ in 0..input.count(8)? {
-        let queue = QueueId(input.u32()?);
+        let to = if version > 1 { input.u8()? } else { TO_QUEUE };
+        let target = match to {
+            TO_QUEUE => Target::Queue(QueueId(input.u32()?)),
+            TO_EXCHANGE => Target::Exchange(ExchangeId(input.u32()?)),
+            _ => return Err(input.bad("a binding")),
+        };
         let len = input.count(1)?;
-        let key = input.take(len)?;
-        if !ledger.queues.contains_key(&queue) || !bindings.bind(key, queue) {
+        if !bindings.bind(input.take(len)?, target) {
             return Err(input.bad("a binding"));
         }
     }
-    Ok(Exchange { id, namespace, name, kind, bindings })
+    Ok(Exchange { id, namespace, name, spec, bindings })
 }
 
 fn take_tags(input: &mut Input<'_>) -> Result<Vec<(u8, u64)>, Bad> {

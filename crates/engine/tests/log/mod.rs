@@ -1,7 +1,7 @@
 //! Records that own what they name, so that a test can keep a log and replay it.
 
 use courant_engine::record::{SeqRange, Targets};
-use courant_engine::{Cause, ExchangeId, ExchangeKind, NamespaceId, QueueId, QueueOptions, Record};
+use courant_engine::{Cause, ExchangeId, ExchangeSpec, NamespaceId, QueueId, QueueOptions, Record};
 
 /// One [`Record`] with its own memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,12 +10,14 @@ pub(crate) enum Fact {
     CutShort { below: u64 },
     BlockReserved { block: u64 },
     NamespaceDeclared { id: NamespaceId, name: String },
-    ExchangeDeclared { id: ExchangeId, namespace: NamespaceId, name: String, kind: ExchangeKind },
+    ExchangeDeclared { id: ExchangeId, namespace: NamespaceId, name: String, spec: ExchangeSpec },
     ExchangeDeleted { id: ExchangeId },
     QueueDeclared { id: QueueId, namespace: NamespaceId, name: String, options: QueueOptions },
     QueueDeleted { id: QueueId },
     Bound { exchange: ExchangeId, queue: QueueId, key: Vec<u8> },
     Unbound { exchange: ExchangeId, queue: QueueId, key: Vec<u8> },
+    ExchangeBound { from: ExchangeId, to: ExchangeId, key: Vec<u8> },
+    ExchangeUnbound { from: ExchangeId, to: ExchangeId, key: Vec<u8> },
     Published { seq: u64, size: u32, exchange: ExchangeId, targets: Vec<u8> },
     Settled { queue: QueueId, cause: Cause, ranges: Vec<SeqRange> },
     Returned { queue: QueueId, attempts: Vec<(u64, u16)> },
@@ -30,8 +32,8 @@ impl Fact {
             Record::NamespaceDeclared { id, name } => {
                 Self::NamespaceDeclared { id, name: name.to_owned() }
             }
-            Record::ExchangeDeclared { id, namespace, name, kind } => {
-                Self::ExchangeDeclared { id, namespace, name: name.to_owned(), kind }
+            Record::ExchangeDeclared { id, namespace, name, spec } => {
+                Self::ExchangeDeclared { id, namespace, name: name.to_owned(), spec }
             }
             Record::ExchangeDeleted { id } => Self::ExchangeDeleted { id },
             Record::QueueDeclared { id, namespace, name, options } => {
@@ -43,6 +45,12 @@ impl Fact {
             }
             Record::Unbound { exchange, queue, key } => {
                 Self::Unbound { exchange, queue, key: key.to_vec() }
+            }
+            Record::ExchangeBound { from, to, key } => {
+                Self::ExchangeBound { from, to, key: key.to_vec() }
+            }
+            Record::ExchangeUnbound { from, to, key } => {
+                Self::ExchangeUnbound { from, to, key: key.to_vec() }
             }
             Record::Published { seq, size, exchange, targets } => {
                 Self::Published { seq, size, exchange, targets: targets.as_bytes().to_vec() }
@@ -62,8 +70,8 @@ impl Fact {
             Self::CutShort { below } => Record::CutShort { below },
             Self::BlockReserved { block } => Record::BlockReserved { block },
             Self::NamespaceDeclared { id, ref name } => Record::NamespaceDeclared { id, name },
-            Self::ExchangeDeclared { id, namespace, ref name, kind } => {
-                Record::ExchangeDeclared { id, namespace, name, kind }
+            Self::ExchangeDeclared { id, namespace, ref name, spec } => {
+                Record::ExchangeDeclared { id, namespace, name, spec }
             }
             Self::ExchangeDeleted { id } => Record::ExchangeDeleted { id },
             Self::QueueDeclared { id, namespace, ref name, options } => {
@@ -72,6 +80,10 @@ impl Fact {
             Self::QueueDeleted { id } => Record::QueueDeleted { id },
             Self::Bound { exchange, queue, ref key } => Record::Bound { exchange, queue, key },
             Self::Unbound { exchange, queue, ref key } => Record::Unbound { exchange, queue, key },
+            Self::ExchangeBound { from, to, ref key } => Record::ExchangeBound { from, to, key },
+            Self::ExchangeUnbound { from, to, ref key } => {
+                Record::ExchangeUnbound { from, to, key }
+            }
             Self::Published { seq, size, exchange, ref targets } => {
                 let targets = Targets::new(targets).expect("whole queue numbers");
                 Record::Published { seq, size, exchange, targets }

@@ -6,7 +6,7 @@ use super::log::Fact;
 pub(crate) use super::queue::State;
 use super::queue::{Message, Queue};
 use courant_engine::{
-    Cause, ExchangeId, ExchangeKind, Handle, NamespaceId, QueueId, Refusal, SessionId,
+    Cause, ExchangeId, ExchangeSpec, Handle, NamespaceId, QueueId, Refusal, SessionId,
     SubscriptionId,
 };
 use std::collections::{BTreeMap, HashSet};
@@ -16,7 +16,7 @@ pub(crate) struct Exchange {
     pub(crate) id: ExchangeId,
     pub(crate) namespace: NamespaceId,
     pub(crate) name: String,
-    pub(crate) kind: ExchangeKind,
+    pub(crate) spec: ExchangeSpec,
     pub(crate) bindings: Vec<(Vec<u8>, QueueId)>,
 }
 
@@ -183,10 +183,10 @@ impl Oracle {
                 self.namespaces.push((id, name.clone()));
                 true
             }
-            Fact::ExchangeDeclared { id, namespace, ref name, kind } => {
+            Fact::ExchangeDeclared { id, namespace, ref name, spec } => {
                 assert!(self.known_exchanges.insert(id), "{id:?} was used before");
                 let (name, bindings) = (name.clone(), Vec::new());
-                self.exchanges.push(Exchange { id, namespace, name, kind, bindings });
+                self.exchanges.push(Exchange { id, namespace, name, spec, bindings });
                 true
             }
             Fact::ExchangeDeleted { id } => self.remove_exchange(id),

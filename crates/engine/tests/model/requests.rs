@@ -7,8 +7,8 @@ use super::queue::Queue;
 use super::rig::{Entry, Rig};
 use courant_engine::limits::SEQ_BLOCK;
 use courant_engine::{
-    Admission, ExchangeId, ExchangeKind, NamespaceId, Publish, QueueId, QueueOptions, Refusal,
-    Route, SessionId, Topology,
+    Admission, BindTo, ExchangeId, ExchangeKind, ExchangeOptions, ExchangeSpec, NamespaceId,
+    Publish, QueueId, QueueOptions, Refusal, Route, SessionId, Topology,
 };
 
 /// What must come of a request to change what exists.
@@ -122,33 +122,35 @@ impl Rig {
                     None => Outcome::Done,
                 }
             }
-            Topology::DeclareExchange(name, kind) => {
+            Topology::DeclareExchange(name, options) => {
+                let spec = ExchangeSpec::of(options.kind);
                 if let Some(exchange) = self.find_exchange(namespace, name) {
-                    return declared(exchange.kind == kind, Outcome::Done);
+                    return declared(exchange.spec == spec, Outcome::Done);
                 }
                 let pending = self.in_flight().find_map(|fact| match fact {
-                    Fact::ExchangeDeclared { namespace: n, name: there, kind, .. }
+                    Fact::ExchangeDeclared { namespace: n, name: there, spec, .. }
                         if there == name && *n == namespace =>
                     {
-                        Some(*kind)
+                        Some(*spec)
                     }
                     _ => None,
                 });
-                pending.map_or(Outcome::Log, |there| declared(there == kind, Outcome::Pending))
+                pending.map_or(Outcome::Log, |there| declared(there == spec, Outcome::Pending))
             }
-            Topology::DeleteExchange(name) => match self.find_exchange(namespace, name) {
+            Topology::DeleteExchange { name, .. } => match self.find_exchange(namespace, name) {
                 Some(_) => Outcome::Log,
                 None => Outcome::Refused(Refusal::NoSuchExchange),
             },
             Topology::DeleteQueue { name, if_empty, if_unused } => {
                 self.expect_delete(namespace, name, if_empty, if_unused)
             }
-            Topology::Bind { exchange, queue, key } => {
+            Topology::Bind { exchange, to: BindTo::Queue(queue), key } => {
                 self.expect_bind(namespace, (exchange, queue, key), true)
             }
-            Topology::Unbind { exchange, queue, key } => {
+            Topology::Unbind { exchange, to: BindTo::Queue(queue), key } => {
                 self.expect_bind(namespace, (exchange, queue, key), false)
             }
+            _ => unreachable!("the model asks for no such thing yet"),
         }
     }
 
@@ -220,7 +222,8 @@ impl Rig {
                 let id = self.find_queue(namespace, name).map(|queue| queue.id);
                 self.oracle.remove_queue(id.expect("it was there"));
             }
-            Topology::Bind { exchange, queue, key } | Topology::Unbind { exchange, queue, key } => {
+            Topology::Bind { exchange, to: BindTo::Queue(queue), key }
+            | Topology::Unbind { exchange, to: BindTo::Queue(queue), key } => {
                 let exchange = self.find_exchange(namespace, exchange).expect("it is there").id;
                 let queue = self.find_queue(namespace, queue).expect("it is there").id;
                 if matches!(request, Topology::Bind { .. }) {
@@ -310,7 +313,7 @@ impl Rig {
         let mut targets: Vec<QueueId> = exchange
             .bindings
             .iter()
-            .filter(|(k, _)| exchange.kind == ExchangeKind::Fanout || k == key)
+            .filter(|(k, _)| exchange.spec.kind == ExchangeKind::Fanout || k == key)
             .map(|(_, queue)| *queue)
             .filter(|id| !self.in_flight().any(|fact| *fact == Fact::QueueDeleted { id: *id }))
             .collect();
@@ -366,11 +369,17 @@ fn request_of<'a>(op: &Op, queue: &'a str, exchange: &'a str) -> Topology<'a> {
         }
         Op::DeclareExchange { fanout, .. } => {
             let kind = if fanout { ExchangeKind::Fanout } else { ExchangeKind::Direct };
-            Topology::DeclareExchange(exchange, kind)
+            Topology::DeclareExchange(exchange, ExchangeOptions::of(kind))
         }
-        Op::DeleteExchange { .. } => Topology::DeleteExchange(exchange),
-        Op::Bind { key, .. } => Topology::Bind { exchange, queue, key: KEYS[usize::from(key)] },
-        Op::Unbind { key, .. } => Topology::Unbind { exchange, queue, key: KEYS[usize::from(key)] },
+        Op::DeleteExchange { .. } => Topology::DeleteExchange { name: exchange, if_unused: false },
+        Op::Bind { key, .. } => {
+            let (to, key) = (BindTo::Queue(queue), KEYS[usize::from(key)]);
+            Topology::Bind { exchange, to, key }
+        }
+        Op::Unbind { key, .. } => {
+            let (to, key) = (BindTo::Queue(queue), KEYS[usize::from(key)]);
+            Topology::Unbind { exchange, to, key }
+        }
         _ => Topology::DeclareNamespace("n0"),
     }
 }
