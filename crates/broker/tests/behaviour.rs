@@ -5,7 +5,7 @@
 
 mod client;
 
-use client::{Client, Event, Lines, Upkeep, texts, until};
+use client::{Client, Event, Lines, Upkeep, below, seed, texts, until};
 use courant::{
     Broker, Cause, Destination, Level, Options, Refusal, Settling, SubscribeOptions, Subscribed,
     Topology, Verdict,
@@ -377,20 +377,4 @@ cases! {
         client.declare("q").await;
         send_all(&mut client, Destination::Queue("q"), &numbered(1)).await;
     }
-}
-
-fn below(dice: &mut Dice, bound: u64) -> usize {
-    usize::try_from(dice.below(bound)).unwrap()
-}
-
-/// The seed from `COURANT_SEED`, or one of the clock's; printed.
-fn seed() -> u64 {
-    let given = std::env::var("COURANT_SEED").ok().and_then(|seed| seed.parse().ok());
-    let clock = || {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        since.map_or(1, |since| u64::from(since.subsec_nanos()))
-    };
-    let seed = given.unwrap_or_else(clock);
-    println!("COURANT_SEED={seed}");
-    seed
 }

@@ -4,7 +4,7 @@
 
 mod client;
 
-use client::Client;
+use client::{Client, below};
 use courant::inspect::{Fault, Inspection, Outcome, RecordSeen, Report};
 use courant::testing::{Testing, keep_up};
 use courant::{Broker, Destination, Level, OpenError, Options, Subscribed};
@@ -21,10 +21,6 @@ fn options() -> Options {
 
 fn open(disk: &SimDisk) -> Result<Broker, OpenError> {
     tokio::task::block_in_place(|| Broker::open_disk(disk.mount(), options()))
-}
-
-fn below(dice: &mut Dice, bound: usize) -> usize {
-    usize::try_from(dice.below(bound as u64)).unwrap()
 }
 
 /// A stopped folder, and the messages that wait in its queue: number and text.

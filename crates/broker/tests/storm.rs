@@ -6,7 +6,7 @@
 
 mod client;
 
-use client::{Client, Event, PATIENCE, Upkeep, until};
+use client::{Client, Event, PATIENCE, Upkeep, below, seed, until};
 use courant::testing::Testing;
 use courant::{Broker, Destination, Level, Options, Subscribed, Verdict};
 use courant_storage::sim::{Dice, SimDisk};
@@ -20,21 +20,6 @@ const CONSUMERS: usize = 3;
 const MESSAGES: usize = 1_500;
 
 type Handled = Arc<Mutex<BTreeSet<(usize, usize)>>>;
-
-fn below(dice: &mut Dice, bound: u64) -> usize {
-    usize::try_from(dice.below(bound)).unwrap()
-}
-
-fn seed() -> u64 {
-    let given = std::env::var("COURANT_SEED").ok().and_then(|seed| seed.parse().ok());
-    let clock = || {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        since.map_or(1, |since| u64::from(since.subsec_nanos()))
-    };
-    let seed = given.unwrap_or_else(clock);
-    println!("COURANT_SEED={seed}");
-    seed
-}
 
 async fn publish(broker: Broker, publisher: usize, seed: u64) {
     let mut dice = Dice::new(seed);

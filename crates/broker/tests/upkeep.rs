@@ -4,7 +4,7 @@
 
 mod client;
 
-use client::{Client, Got, until};
+use client::{Client, Got, below, seed, until};
 use courant::testing::{Testing, keep_up, replayed_hash};
 use courant::{
     BindTo, Broker, Destination, Level, Options, Settling, Subscribed, Topology, Verdict,
@@ -27,21 +27,6 @@ fn open(disk: &SimDisk) -> Broker {
 
 fn keep(broker: &Broker) {
     assert!(tokio::task::block_in_place(|| keep_up(broker)), "a snapshot was not finished");
-}
-
-fn seed() -> u64 {
-    let given = std::env::var("COURANT_SEED").ok().and_then(|seed| seed.parse().ok());
-    let clock = || {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        since.map_or(1, |since| u64::from(since.subsec_nanos()))
-    };
-    let seed = given.unwrap_or_else(clock);
-    println!("COURANT_SEED={seed}");
-    seed
-}
-
-fn below(dice: &mut Dice, bound: u64) -> usize {
-    usize::try_from(dice.below(bound)).unwrap()
 }
 
 /// Publishes numbered messages of a size, and waits until they are committed.

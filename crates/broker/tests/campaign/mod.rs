@@ -14,7 +14,7 @@ pub mod power;
 pub mod rot;
 mod work;
 
-use crate::client::Client;
+use crate::client::{Client, below};
 use courant::testing::{Defect, Testing, replayed_hash};
 use courant::{BindTo, Broker, Options, QueueOptions, Refusal, Topology};
 use courant_storage::sim::{Dice, Fault, SimDisk};
@@ -89,12 +89,6 @@ pub fn seeds(count: u64) -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
     let runs = number("COURANT_RUNS").unwrap_or(1);
     number("COURANT_SEED").map_or(0..count * runs, |seed| seed..seed + 1)
-}
-
-/// A small number of the dice.
-pub fn below(dice: &mut Dice, bound: usize) -> usize {
-    let bound = u64::try_from(bound).unwrap_or(u64::MAX);
-    usize::try_from(dice.below(bound)).unwrap_or(0)
 }
 
 /// Options of a small log.

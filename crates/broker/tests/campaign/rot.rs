@@ -1,8 +1,8 @@
 //! Rot under a broker: a folder that was closed in order is changed in one place. Either it is
 //! refused, or everything comes out but bodies that the opening reported, and none of it altered.
 
-use super::{Failure, Run, below, ensure};
-use crate::client::{Client, Event};
+use super::{Failure, Run, ensure};
+use crate::client::{Client, Event, below};
 use courant::testing::Defect;
 use courant::{Broker, Level, Subscribed};
 use courant_storage::sim::{Dice, SimDisk};

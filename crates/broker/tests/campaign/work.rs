@@ -1,8 +1,8 @@
 //! A round of work: three sessions publish, consume, settle, end and begin, as the dice say.
 
 use super::oracle::{Ack, Sent};
-use super::{DURABLE, Run, TRANSIENT, below, ensure, in_time};
-use crate::client::{Client, Event, Got};
+use super::{DURABLE, Run, TRANSIENT, ensure, in_time};
+use crate::client::{Client, Event, Got, below};
 use courant::{
     Broker, Destination, Level, MessageId, Refusal, Settling, SubscribeOptions, Subscribed, Tag,
     Verdict,

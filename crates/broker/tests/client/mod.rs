@@ -2,13 +2,14 @@
 //! is open: what a door is, without a protocol and a socket.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, reason = "tests panic")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests panic and tell their seed")]
 
 use courant::{
     Broker, Cause, Confirm, DestinationId, Flush, Handle, Level, LiveFormat, LiveMessage, Message,
     MessageId, Outgoing, Outlet, Principal, Properties, Published, Refusal, Selector, Session,
     SubscribeOptions, Subscribed, Tag, Ticket, Verdict,
 };
+use courant_storage::sim::Dice;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -352,4 +353,21 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     panic!("never happened: {what}");
+}
+
+/// The seed of `COURANT_SEED`, or one of the clock; printed.
+pub fn seed() -> u64 {
+    let given = std::env::var("COURANT_SEED").ok().and_then(|seed| seed.parse().ok());
+    let clock = || {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(1, |since| u64::from(since.subsec_nanos()))
+    };
+    let seed = given.unwrap_or_else(clock);
+    println!("COURANT_SEED={seed}");
+    seed
+}
+
+/// A small number of the dice.
+pub fn below(dice: &mut Dice, bound: usize) -> usize {
+    usize::try_from(dice.below(bound as u64)).unwrap()
 }
