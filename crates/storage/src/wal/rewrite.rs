@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::batch::small;
 use crate::disk::{File, is_full, write_full};
 use crate::error::{KeepError, ScanError};
-use crate::frame::{FrameHeader, FrameMeta, LaneId, Seq};
+use crate::frame::FrameHeader;
 use crate::kind;
 use crate::limits::{BATCH_HEADER_BYTES, FRAME_ALIGN_BYTES, SECTOR_BYTES};
 use crate::wal::chain::{self, Bodies};
@@ -196,15 +196,7 @@ impl Output {
     /// Ends the file with a seal that says that nothing follows.
     pub(crate) fn seal(&mut self) -> io::Result<()> {
         self.flush()?;
-        let head = [SealReason::Roll as u8, 0, 0, 0, 0, 0, 0, 0];
-        let meta = FrameMeta {
-            kind: kind::SEAL,
-            version: 0,
-            critical: true,
-            lane: LaneId(0),
-            seq: Seq(0),
-            term: 0,
-        };
+        let (meta, head) = SealReason::Roll.frame();
         let header = FrameHeader::unsealed(meta, small(head.len()), 0);
         self.push(&Placed { at: 0, header, head: &head, body: &[] })?;
         self.flush()

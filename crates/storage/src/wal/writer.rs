@@ -35,6 +35,21 @@ pub(crate) enum SealReason {
     Close = 2,
 }
 
+impl SealReason {
+    /// The frame of such a seal: what it is, and its head. It has no body.
+    pub(crate) fn frame(self) -> (FrameMeta, [u8; 8]) {
+        let meta = FrameMeta {
+            kind: kind::SEAL,
+            version: 0,
+            critical: true,
+            lane: LaneId(0),
+            seq: Seq(0),
+            term: 0,
+        };
+        (meta, [self as u8, 0, 0, 0, 0, 0, 0, 0])
+    }
+}
+
 /// Where the log is to be continued.
 pub(crate) struct End {
     pub(crate) segment: Arc<Segment>,
@@ -172,15 +187,8 @@ impl Writer {
     fn put_seal(&mut self, reason: SealReason) -> Result<(), Poison> {
         let mut seal = std::mem::take(&mut self.seal);
         seal.clear();
-        let meta = FrameMeta {
-            kind: kind::SEAL,
-            version: 0,
-            critical: true,
-            lane: LaneId(0),
-            seq: Seq(0),
-            term: 0,
-        };
-        seal.push_any(meta, |head| head.extend([reason as u8, 0, 0, 0, 0, 0, 0, 0]), |_| ());
+        let (meta, bytes) = reason.frame();
+        seal.push_any(meta, |head| head.extend(bytes), |_| ());
         let put = self.put(&mut seal);
         self.seal = seal;
         put?;
