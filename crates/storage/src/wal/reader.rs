@@ -16,7 +16,8 @@ use crate::wal::index::Counts;
 use crate::wal::segment::{FIRST_BATCH_AT, Segment};
 use crate::wal::writer::SealReason;
 
-const WINDOW_BYTES: usize = 1 << 20;
+/// A window reads so much at once, and so long is a step through a file.
+pub(crate) const STEP_BYTES: usize = 1 << 20;
 /// A stretch of the index and the header of what stands behind it.
 const READ_BYTES: usize = 8 << 10;
 
@@ -62,7 +63,7 @@ impl Window {
         let len = usize::try_from(there).map_or(len, |there| len.min(there));
         let inside = at >= self.start && at + len as u64 <= self.start + self.held as u64;
         if !inside {
-            let wanted = usize::try_from(there).unwrap_or(usize::MAX).min(len.max(WINDOW_BYTES));
+            let wanted = usize::try_from(there).unwrap_or(usize::MAX).min(len.max(STEP_BYTES));
             self.bytes.resize(wanted, 0);
             self.held = read_full(&*self.file, &mut self.bytes, at)?;
             self.start = at;
@@ -70,6 +71,20 @@ impl Window {
         let from = usize::try_from(at - self.start).unwrap_or(usize::MAX);
         let to = from.saturating_add(len).min(self.held);
         Ok(self.bytes.get(from..to).unwrap_or(&[]))
+    }
+
+    /// Shows the file from `from` to its end in steps of whole sectors, until `see` breaks; steps
+    /// of zeros are left out.
+    pub(crate) fn each_step(&mut self, from: u64, see: &mut SeeStep<'_>) -> io::Result<()> {
+        let mut at = from;
+        while at < self.file_len {
+            let bytes = self.bytes(at, STEP_BYTES)?;
+            if bytes.is_empty() || !is_zero(bytes) && see(at, bytes)?.is_break() {
+                break;
+            }
+            at += bytes.len() as u64;
+        }
+        Ok(())
     }
 
     /// What stands at `at`. The batch is then at hand through [`Window::bytes`].
@@ -89,6 +104,9 @@ impl Window {
         Ok(Found::Batch(header))
     }
 }
+
+/// Takes a step: its place, its bytes.
+type SeeStep<'a> = dyn FnMut(u64, &[u8]) -> io::Result<ControlFlow<()>> + 'a;
 
 /// Whether there is no bit set.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {

@@ -19,13 +19,14 @@
 //! because the sectors of one write land in any order (`docs/decisions/0002-torn-or-rotten.md`).
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::disk::{Disk, write_full};
 use crate::error::OpenError;
 use crate::frame::{LaneId, Seq};
 use crate::kind;
-use crate::limits::{SECTOR_BYTES, SEGMENT_BYTES_MIN};
+use crate::limits::SEGMENT_BYTES_MIN;
 use crate::wal::chain::BatchHeader;
 use crate::wal::checkpoint::{self, CheckpointFile};
 use crate::wal::copies::Copies;
@@ -34,15 +35,15 @@ use crate::wal::directory::Directory;
 use crate::wal::folder::{self, failed, rotten};
 use crate::wal::index::Counts;
 use crate::wal::manifest::{self, Manifest};
-use crate::wal::reader::{self, Found, Placed, Verdict, Window, is_zero};
+use crate::wal::reader::{self, Found, Placed, STEP_BYTES, Verdict, Window};
 use crate::wal::segment::{FIRST_BATCH_AT, Mark, Segment};
+use crate::wal::stand::{each_sector, header};
 use crate::wal::summary;
 use crate::wal::writer::End;
 use crate::wal::{Progress, Recovered, RottenBody, TornTail, WalOptions};
 
 /// More damaged bodies than this are only counted.
 const ROTTEN_BODIES_MAX: usize = 1024;
-const STEP_BYTES: usize = 1 << 20;
 
 /// A folder that is ready to be continued at `end`.
 pub(crate) struct Opened {
@@ -344,43 +345,18 @@ impl<'a> Walk<'a> {
             let from = if here { place.offset } else { FIRST_BATCH_AT };
             let seed = segment.seed;
             let mut durable = self.durable;
-            let mut see = |sector: &[u8]| {
-                if BatchHeader::is_at(sector)
-                    && let Some(header) = BatchHeader::decode(sector, seed)
-                {
+            let mut window = Window::open(segment).map_err(failed("reading", &segment.name))?;
+            each_sector(&mut window, from, &mut |_, sector| {
+                if let Some(header) = header(sector, seed) {
                     durable = durable.max(header.durable);
                 }
-            };
-            each_step(segment, from, &mut |_, bytes| {
-                bytes.chunks(SECTOR_BYTES).for_each(&mut see);
-                Ok(())
+                false
             })
             .map_err(failed("reading", &segment.name))?;
             self.durable = durable;
         }
         Ok(())
     }
-}
-
-/// Shows a segment from `from` to its end in steps of whole sectors; steps of zeros are left out.
-fn each_step(
-    segment: &Segment,
-    from: u64,
-    see: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut window = Window::open(segment)?;
-    let mut at = from;
-    while at < window.file_len() {
-        let bytes = window.bytes(at, STEP_BYTES)?;
-        if bytes.is_empty() {
-            break;
-        }
-        if !is_zero(bytes) {
-            see(at, bytes)?;
-        }
-        at += bytes.len() as u64;
-    }
-    Ok(())
 }
 
 /// Drops the torn tail, makes the rest certain, and states so in the checkpoint.
@@ -417,12 +393,15 @@ fn drop_tail(directory: &Directory, end: &End) -> Result<Option<TornTail>, OpenE
         let mut dropped_to = None;
         let zeros = vec![0; STEP_BYTES];
         let file = segment.file().map_err(failed("opening", &segment.name))?;
-        each_step(segment, from, &mut |at, bytes| {
+        let mut overwrite = |at: u64, bytes: &[u8]| {
             let behind = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
             dropped_to = Some(at + behind as u64);
-            write_full(&*file, zeros.get(..bytes.len()).unwrap_or(&zeros), at)
-        })
-        .map_err(failed("overwriting the torn tail of", &segment.name))?;
+            write_full(&*file, zeros.get(..bytes.len()).unwrap_or(&zeros), at)?;
+            Ok(ControlFlow::Continue(()))
+        };
+        let window = Window::open(segment);
+        let done = window.and_then(|mut window| window.each_step(from, &mut overwrite));
+        done.map_err(failed("overwriting the torn tail of", &segment.name))?;
         if let Some(to) = dropped_to {
             file.sync_data().map_err(failed("syncing", &segment.name))?;
             let (file, bytes) = (segment.name.to_string(), to - from);
@@ -442,12 +421,15 @@ fn write_again(directory: &Directory, from: Mark, to: Mark) -> Result<(), OpenEr
         let start = if segment.id == from.segment { from.offset } else { 0 };
         let end = if segment.id == to.segment { to.offset } else { u64::MAX };
         let file = segment.file().map_err(failed("opening", &segment.name))?;
-        let step = &mut |at: u64, bytes: &[u8]| {
+        let mut step = |at: u64, bytes: &[u8]| {
             let left = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
             let bytes = bytes.get(..left.min(bytes.len())).unwrap_or(&[]);
-            write_full(&*file, bytes, at)
+            write_full(&*file, bytes, at)?;
+            Ok(ControlFlow::Continue(()))
         };
-        each_step(&segment, start, step).map_err(failed("writing again", &segment.name))?;
+        let window = Window::open(&segment);
+        let done = window.and_then(|mut window| window.each_step(start, &mut step));
+        done.map_err(failed("writing again", &segment.name))?;
         file.sync_data().map_err(failed("syncing", &segment.name))?;
     }
     Ok(())

@@ -1,11 +1,11 @@
 //! Where a walk stands in a segment, and what it sees from there.
 
+use std::ops::ControlFlow;
+
 use crate::limits::SECTOR_BYTES;
 use crate::wal::chain::BatchHeader;
 use crate::wal::check::{CheckError, Listed, Outcome, failed};
 use crate::wal::reader::{Window, is_zero};
-
-const STEP_BYTES: usize = 1 << 20;
 
 /// What may stand at a sector.
 pub(crate) enum There {
@@ -83,22 +83,14 @@ pub(crate) fn each_sector(
     from: u64,
     see: &mut dyn FnMut(u64, &[u8]) -> bool,
 ) -> std::io::Result<()> {
-    let mut at = from;
-    while at < window.file_len() {
-        let bytes = window.bytes(at, STEP_BYTES)?;
-        if bytes.is_empty() {
-            break;
-        }
-        if !is_zero(bytes) {
-            for (sector, number) in bytes.chunks(SECTOR_BYTES).zip(0u64..) {
-                if see(at + number * SECTOR_BYTES as u64, sector) {
-                    return Ok(());
-                }
+    window.each_step(from, &mut |at, bytes| {
+        for (sector, number) in bytes.chunks(SECTOR_BYTES).zip(0u64..) {
+            if see(at + number * SECTOR_BYTES as u64, sector) {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        at += bytes.len() as u64;
-    }
-    Ok(())
+        Ok(ControlFlow::Continue(()))
+    })
 }
 
 /// Where the last byte that is not zero ends; `from` if there is none.
