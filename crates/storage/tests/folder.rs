@@ -188,3 +188,28 @@ fn a_lost_manifest_checkpoint_or_segment_is_refused() {
     disk.lose(&segment(&disk));
     assert!(matches!(open(&disk), Err(OpenError::Missing { .. })));
 }
+
+/// A list as it was before the log came to its second segment, and none of the later files.
+#[test]
+fn a_list_without_a_segment_is_refused_and_nothing_is_made() {
+    let disk = SimDisk::new();
+    let small = || WalOptions { segment_bytes: 2_048, ..options() };
+    let (wal, _) = Wal::open(disk.mount(), small()).unwrap();
+    let lists = ["manifest", "manifest.2"];
+    let old = lists.map(|name| disk.bytes(name));
+    let watch = Watch::new();
+    wal.start(Arc::clone(&watch) as Arc<_>).unwrap();
+    for seq in 1..=20 {
+        watch.wait_committed(append(&wal, Urgency::Now, seq, b"body")).unwrap();
+    }
+    disk.kill();
+    drop(wal);
+    let segments = || disk.contents().into_keys().filter(|name| name.ends_with(".segment"));
+    segments().skip(1).for_each(|name| disk.lose(&name));
+    for (name, old) in lists.iter().zip(&old) {
+        disk.damage(name, |bytes| bytes.clone_from(old));
+    }
+    let opened = Wal::open(disk.mount(), small());
+    assert!(matches!(&opened, Err(OpenError::Rotten { what, .. }) if what.contains("a list")));
+    assert_eq!(segments().count(), 1);
+}

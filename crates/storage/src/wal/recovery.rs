@@ -177,10 +177,10 @@ impl<'a> Walk<'a> {
         }
         // All segments are full: the crash came before the next one was made.
         let last = rolled.map_or(0, |segment| segment.last);
-        let next = self.directory.prepare_after(last).map_err(|cause| poisoned(&cause))?;
         if self.durable.segment > last {
             return Err(rotten(manifest::NAMES[0], 0, "a list without a segment that is in use"));
         }
+        let next = self.directory.prepare_after(last).map_err(|cause| poisoned(&cause))?;
         let chain = next.seed;
         Ok(End { segment: next, offset: FIRST_BATCH_AT, chain })
     }
