@@ -4,7 +4,7 @@ use crate::body::find;
 use crate::outlet::Message;
 use crate::reader;
 use crate::session::Session;
-use crate::shard::flush;
+use crate::shard::{Shard, flush};
 use crate::stats::Stats;
 use courant_engine::{Delivery, MessageId, Operation, Refusal, Settling};
 use courant_storage::{Batch, Offset, ReadError, Seq};
@@ -34,6 +34,19 @@ impl Claimed {
 /// A delivery, and its body if that is in memory.
 type Found = (Delivery, Option<(Arc<Batch>, Offset)>);
 
+/// A claim whose body is being read, and is so long needed on disk. Ended by being dropped, also
+/// with the caller's future; never with the shard's lock held.
+struct Reading<'a> {
+    shard: &'a Shard,
+    seq: u64,
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.shard.lock().end_claim(self.seq);
+    }
+}
+
 impl Session {
     /// Claims one message of a queue without a subscription. One that turns out to be damaged is
     /// passed over.
@@ -57,12 +70,13 @@ impl Session {
             if let Some((batch, at)) = found {
                 return Ok(Claimed { id, delivery, batch, at });
             }
-            let reading = {
+            let reading = Reading { shard: &shard, seq: delivery.seq };
+            let read = {
                 let shard = Arc::clone(&shard);
                 move || reader::read(&*shard.store, shard.number, &[delivery])
             };
-            let (batch, failed) = crate::worker::blocking(reading).await;
-            shard.lock().end_claim(delivery.seq);
+            let (batch, failed) = crate::worker::blocking(read).await;
+            drop(reading);
             if let Some(at) = find(&batch, shard.number, delivery.seq) {
                 return Ok(Claimed { id, delivery, batch, at });
             }

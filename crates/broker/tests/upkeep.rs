@@ -300,6 +300,27 @@ async fn what_is_on_its_way_is_kept() {
     assert_eq!(got, (0..600).collect::<Vec<_>>());
 }
 
+/// What was claimed is not needed any more once nobody waits for the claim.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_that_is_given_up_keeps_nothing() {
+    let disk = SimDisk::new();
+    let broker = open(&disk);
+    let mut client = Client::new(&broker);
+    client.declare("q").await;
+    fill(&mut client, Destination::Queue("q"), 0..600, KIB).await;
+    while client.session.inspect("q").unwrap().ready > 0 {
+        // Polls it once.
+        let claim = client.session.claim("q", Settling::Auto, None);
+        let _ = tokio::time::timeout(std::time::Duration::ZERO, claim).await;
+    }
+    client.sync_settles().await.unwrap();
+    keep(&broker);
+    let files = disk.files();
+    let segments = files.iter().filter(|(name, _)| name.ends_with(".segment"));
+    let bytes: usize = segments.map(|(_, bytes)| bytes).sum();
+    assert!(bytes < 300 * KIB, "{bytes} bytes are kept: {files:?}");
+}
+
 /// What may have been handed over before an unclean stop says so, also from a snapshot.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_remembers_an_unclean_stop() {
