@@ -17,6 +17,7 @@
 //! The broker's instant of death is a matter of scheduling, so a seed repeats the plan of a
 //! campaign, not its every interleaving.
 
+pub mod choices;
 mod directory;
 pub mod drain;
 pub mod ground;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use courant_e2e::campaign::choices::Choices;
 use courant_e2e::campaign::{Plan, report};
 
 /// Kill the broker under load, restart it, compare with the oracle
@@ -16,42 +17,12 @@ struct Arguments {
     #[arg(long, default_value_t = Plan::default().cycles)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     cycles: u32,
-    /// Repeats the plan of an earlier run
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Publishers at once, in each directory
-    #[arg(long, default_value_t = Plan::default().publishers)]
-    publishers: u32,
-    /// Consumers that share one queue, in each directory
-    #[arg(long, default_value_t = Plan::default().consumers)]
-    consumers: u32,
-    /// Data directories, and so brokers, at once
-    #[arg(long, default_value_t = Plan::default().directories)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    directories: u32,
-    /// One run in so many ends by SIGTERM
-    #[arg(long, default_value_t = Plan::default().stops)]
-    stops: u32,
-    /// One run in so many ends at a named step on the way to the disk; 0: none
-    #[arg(long, default_value_t = Plan::default().points)]
-    points: u32,
-    /// One line of JSON instead of text
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    choices: Choices,
 }
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let plan = Plan {
-        cycles: arguments.cycles,
-        seed: arguments.seed.unwrap_or_else(|| u64::from(std::process::id())),
-        publishers: arguments.publishers,
-        consumers: arguments.consumers,
-        directories: arguments.directories,
-        stops: arguments.stops,
-        points: arguments.points,
-        power: false,
-        wrong: None,
-    };
-    report::run_and_show(&plan, arguments.json)
+    let plan = arguments.choices.plan(arguments.cycles);
+    report::run_and_show(&plan, arguments.choices.json)
 }
