@@ -23,6 +23,7 @@ pub mod memory_group;
 pub mod oracle;
 pub mod progress;
 pub mod random;
+pub mod scale;
 pub mod server;
 pub mod stamp;
 pub mod traffic;

@@ -58,6 +58,7 @@ const STEPS: &[Step] = &[
     Step { name: "fulldisk", about: "a small disk filled and drained", run: fulldisk },
     Step { name: "backlog", about: "a long backlog: memory, disk, recovery", run: backlog },
     Step { name: "abuse", about: "bad consumers under a memory cap", run: abuse },
+    Step { name: "scale", about: "many of everything", run: scale },
     Step { name: "fuzz", about: "a minute for every fuzz target", run: |_| fuzz::check() },
     Step { name: "doc", about: "documentation builds", run: doc },
     Step { name: "counts", about: "instructions per message", run: |_| counts::check() },
@@ -203,6 +204,12 @@ fn backlog(_root: &Path) -> Result<Outcome> {
 fn abuse(_root: &Path) -> Result<Outcome> {
     let size = ["--backlog-mib", "256", "--stalled", "50", "--never-acking", "50"];
     campaign(&[&["abuse", "--seconds", "5", "--any-latency"], &size[..]].concat())
+}
+
+fn scale(_root: &Path) -> Result<Outcome> {
+    let size = ["--parts", "queues,subscribers,connections", "--queues", "10000"];
+    let crowd = ["--subscribes", "2000", "--seconds", "3", "--connections", "2000"];
+    campaign(&[&["scale", "--any-time"], &size[..], &crowd[..]].concat())
 }
 
 /// Runs a campaign; where the machine does not allow it, the summary says that it was not run.

@@ -48,6 +48,12 @@ const PROGRAMS: &[Program] = &[
         about: "bad consumers and a flood under a memory cap, and a healthy pair among them",
         drives_courant: true,
     },
+    Program {
+        name: "scale",
+        binary: "scale",
+        about: "a hundred thousand queues and bindings, subscribers that come and go, idle clients",
+        drives_courant: true,
+    },
 ];
 
 /// What a program ends with where the machine does not allow what it does.
