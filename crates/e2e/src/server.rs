@@ -28,17 +28,30 @@ pub struct Launch {
     binary: PathBuf,
     data: PathBuf,
     environment: Vec<(&'static str, String)>,
+    arguments: Vec<String>,
 }
 
 impl Launch {
     /// The binary under test on the data directory `data`.
     pub fn new(data: &Path) -> Result<Self> {
-        Ok(Self { binary: binary::path()?, data: data.to_owned(), environment: Vec::new() })
+        Ok(Self::of(binary::path()?, data))
     }
 
     /// The same of a testing build, which knows fail points.
     pub fn testing(data: &Path) -> Result<Self> {
-        Ok(Self { binary: binary::testing()?, data: data.to_owned(), environment: Vec::new() })
+        Ok(Self::of(binary::testing()?, data))
+    }
+
+    fn of(binary: PathBuf, data: &Path) -> Self {
+        let data = data.to_owned();
+        Self { binary, data, environment: Vec::new(), arguments: Vec::new() }
+    }
+
+    /// With arguments beside those that say where the data is and that a free port is taken.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
     }
 
     /// With a variable in its environment.
@@ -59,6 +72,7 @@ impl Launch {
         let path = &self.binary;
         let mut command = Command::new(path);
         command.arg("serve").arg("--data").arg(&self.data).args(["--native", "127.0.0.1:0"]);
+        command.args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
@@ -153,6 +167,12 @@ impl Server {
         self.child.id()
     }
 
+    /// Sends a signal and does not wait.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("pid")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
     /// Whether the process still runs.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -199,9 +219,8 @@ impl Server {
             let error = anyhow!("the broker had ended by itself before SIGTERM: {status}");
             return Err(self.explain(error));
         }
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("pid")?;
         let signalled = Instant::now();
-        kill_process(pid, Signal::TERM)?;
+        self.signal(Signal::TERM)?;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 let elapsed = signalled.elapsed();

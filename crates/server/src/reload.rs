@@ -40,8 +40,10 @@ impl Reload {
                 return;
             }
         };
+        let level = self.in_force.settings.log_level;
         let differences = take(&mut self.in_force, &new);
-        self.log.set_level(self.in_force.settings.log_level);
+        // A log that becomes quieter still says that it does.
+        self.log.set_level(level.max(self.in_force.settings.log_level));
         for line in &differences.changed {
             tracing::info!("configuration: {line}");
         }
@@ -50,6 +52,7 @@ impl Reload {
         }
         let (changed, waiting) = (differences.changed.len(), differences.waiting.len());
         tracing::info!(changed, waiting, "configuration: read again");
+        self.log.set_level(self.in_force.settings.log_level);
     }
 }
 
