@@ -178,6 +178,25 @@ fn a_right_file_is_said_to_be_right() {
     assert!(said.contains("a.json is right"), "{said}");
 }
 
+/// What was imported is a file that a broker starts with.
+#[test]
+fn a_polestar_hub_becomes_a_broker() {
+    let folder = Folder::new();
+    let hub = folder.file(
+        "config.json",
+        r#"{"ip": "${HUB:-127.0.0.1}", "port": 24353, "QueueSize": 10, "readTimeout": 30000}"#,
+    );
+    let toml = run(&["config", "import", "polestar", &hub], &[]).success().unwrap();
+    assert!(toml.contains("QueueSize = 10: "), "{toml}");
+    let file = folder.file("courant.toml", &toml);
+    let lines = run(&["config", "show", "--json", "--config", &file], &[]).success().unwrap();
+    assert_eq!(shown(&lines, "native.address"), ("127.0.0.1:24353".to_owned(), file.clone()));
+    folder.start(&["--config", &file]).stop().unwrap();
+    let ended = run(&["config", "import", "polestar", &folder.file("c.json", "{\"ip\": 1}")], &[]);
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("the required key port is missing"), "{ended:?}");
+}
+
 #[test]
 fn logs_in_json_have_an_object_a_line() {
     let folder = Folder::new();

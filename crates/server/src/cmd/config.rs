@@ -34,6 +34,16 @@ enum Command {
     /// Say whether a file is right
     #[command(after_help = HELP)]
     Check(Check),
+    /// Write another broker's configuration as a file of ours, to stdout
+    #[command(subcommand, after_help = HELP)]
+    Import(Import),
+}
+
+#[derive(Debug, Subcommand)]
+enum Import {
+    /// A JSON file of a Polestar hub, publisher or consumer; keys that are not taken are named
+    #[command(after_help = HELP)]
+    Polestar(Check),
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +76,11 @@ impl Configuration {
             Command::Check(check) => {
                 config::check(&check.file, &environment).context("the configuration is wrong")?;
                 print(&format!("{} is right\n", check.file.display()))
+            }
+            Command::Import(Import::Polestar(Check { file })) => {
+                let text = config::polestar::import(&file)
+                    .with_context(|| format!("cannot import {}", file.display()))?;
+                print(&text)
             }
         }
     }

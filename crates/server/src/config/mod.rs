@@ -17,6 +17,7 @@ mod file;
 mod flags;
 mod node;
 mod options;
+pub(crate) mod polestar;
 mod settings;
 
 use std::fmt;
