@@ -1,5 +1,6 @@
 //! The handle that programs and doors hold.
 
+use crate::access::{self, Access, Credentials, Gate, Revoked};
 use crate::budget::Budget;
 use crate::clock::{Clock, Stopwatch};
 use crate::embedded::EmbeddedSession;
@@ -21,6 +22,7 @@ use courant_storage::{
     Disk, Memory, MemoryOptions, Progress, Purpose, RealDisk, Recovered, Store, Urgency, Wal,
     WalOptions,
 };
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -56,6 +58,7 @@ struct Inner {
     #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "for tests"))]
     upkeep: Arc<Mutex<Upkeep>>,
     budget: Arc<Budget>,
+    gate: Gate,
     options: Options,
     opened: Opened,
 }
@@ -180,7 +183,8 @@ impl Broker {
         let keeper = Arc::new(Keeper::new(Arc::clone(&shard.reader), bell));
         let budget = Budget::new(options.outboxes_bytes_max);
         let reader_thread = Mutex::new(Some(reader_thread));
-        let inner = Inner { shard, keeper, reader_thread, upkeep, budget, options, opened };
+        let gate = Gate::new().map_err(|_| OpenError::Randomness)?;
+        let inner = Inner { shard, keeper, reader_thread, upkeep, budget, gate, options, opened };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -197,7 +201,30 @@ impl Broker {
         &self.inner.opened
     }
 
-    /// Begins a session for a door.
+    /// Finds out who somebody is that came from there; the network decides nothing but how often
+    /// it may be wrong, and that nobody comes from elsewhere as long as no credential exists.
+    pub async fn login(
+        &self,
+        credentials: &Credentials<'_>,
+        source: IpAddr,
+    ) -> Result<Arc<Principal>, Refusal> {
+        let clock = &self.inner.shard.clock;
+        self.inner.gate.login(credentials, source, || clock.now_ms()).await
+    }
+
+    /// Whether anybody may be asked for a credential.
+    pub fn has_credentials(&self) -> bool {
+        !self.inner.gate.access().is_empty()
+    }
+
+    /// Puts other users and roles in the place of those there are. When it returns, no session
+    /// does anything any more that its user may not do now, and those whose credential is gone
+    /// are being closed.
+    pub fn set_access(&self, access: Access) -> Revoked {
+        access::set(&self.inner.gate, &self.inner.shard, access)
+    }
+
+    /// Begins a session for a door. Whoever lost its credential since it logged in is refused.
     pub fn attach(
         &self,
         namespace: &str,
@@ -209,7 +236,13 @@ impl Broker {
         let outbox = Outbox::new(SHARD, outlet, (reader, &self.inner.budget));
         let id = {
             let mut state = shard.lock();
+            let current = self.inner.gate.access().current(&principal);
+            let principal = current.ok_or(Refusal::AccessRevoked)?;
+            if !principal.may_enter(namespace) {
+                return Err(Refusal::NotAllowed);
+            }
             let id = state.engine.attach(namespace, principal)?;
+            outbox.belongs_to(Arc::downgrade(shard), id);
             state.join(id, Arc::clone(&outbox));
             id
         };
@@ -220,8 +253,16 @@ impl Broker {
 
     /// Begins a session in this process, in the namespace `/`, without restrictions.
     pub fn session(&self, name: &str) -> Result<EmbeddedSession, Refusal> {
-        let principal = Arc::new(Principal::unrestricted(name));
-        EmbeddedSession::begin(|outlet| self.attach("/", principal, outlet))
+        self.session_as("/", Arc::new(Principal::unrestricted(name)))
+    }
+
+    /// Begins a session in this process for somebody.
+    pub fn session_as(
+        &self,
+        namespace: &str,
+        principal: Arc<Principal>,
+    ) -> Result<EmbeddedSession, Refusal> {
+        EmbeddedSession::begin(|outlet| self.attach(namespace, principal, outlet))
     }
 
     /// Counters since the opening.

@@ -6,6 +6,9 @@ use thiserror::Error;
 /// A folder was not opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    Randomness,
     /// The folder could not be made or opened.
     #[error("the folder cannot be used: {0}")]
     Folder(#[source] std::io::Error),

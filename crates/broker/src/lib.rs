@@ -13,6 +13,7 @@
 //! Reading order: `broker.rs`, `session.rs`, `shard.rs`, `outbox.rs`, `local_log.rs`,
 //! `recovery.rs`.
 
+pub mod access;
 mod body;
 mod broker;
 mod budget;
@@ -48,10 +49,12 @@ mod transient;
 mod upkeep;
 mod worker;
 
+pub use access::{Access, AccessError, AccessOptions, Credentials, RoleOptions, UserOptions};
 pub use broker::{Broker, Opened};
 pub use claim::Claimed;
 pub use confirm::{Confirm, Level};
 pub use courant_engine::Topology;
+pub use courant_engine::access::Pattern;
 pub use courant_engine::{
     BindTo, Cause, Closes, ExchangeKind, ExchangeOptions, Handle, Header, Lease, MessageId,
     Overflow, Properties, QueueCounts, QueueOptions, Refusal, Retry, Selector, Settling,

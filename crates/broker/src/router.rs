@@ -68,6 +68,26 @@ impl Router {
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Removes what a session is subscribed to and may not be any more; gives it, to be told.
+    pub(crate) fn revoke(
+        &self,
+        outbox: &Arc<Outbox>,
+        is_allowed: impl Fn(ExchangeId) -> bool,
+    ) -> Vec<Arc<LiveTarget>> {
+        let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
+        let mut revoked = Vec::new();
+        for (exchange, list) in &mut *targets {
+            let is_theirs = |target: &&Arc<LiveTarget>| Arc::ptr_eq(&target.outbox, outbox);
+            if !list.iter().any(|target| is_theirs(&target)) || is_allowed(*exchange) {
+                continue;
+            }
+            revoked.extend(list.iter().filter(is_theirs).cloned());
+            *list = list.iter().filter(|target| !is_theirs(target)).cloned().collect();
+        }
+        self.version.fetch_add(1, Ordering::AcqRel);
+        revoked
+    }
+
     /// Removes an exchange that is gone; gives its subscribers, to be told.
     pub(crate) fn remove_exchange(&self, exchange: ExchangeId) -> Option<LiveTargets> {
         let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);

@@ -110,7 +110,6 @@ impl Session {
         outbox: Arc<Outbox>,
         in_flight_bytes_max: usize,
     ) -> Self {
-        outbox.belongs_to(Arc::downgrade(&shard), id);
         Self {
             shard,
             _keeper: keeper,
@@ -270,7 +269,7 @@ impl Session {
             Subscribed::Topic(name, key) => self.subscribe_topic((name, key), tag, options)?,
             Subscribed::Durable(topic, key, name) => {
                 let queue = format!("{topic}/{name}");
-                self.inspect_exchange(topic)?;
+                self.consumes(topic)?;
                 self.declare_queue(&queue, QueueOptions::default()).await?;
                 let queue = queue.as_str();
                 let (exchange, to) = (topic, BindTo::Queue(queue));
@@ -288,6 +287,11 @@ impl Session {
         };
         self.held.insert(tag, held);
         Ok(())
+    }
+
+    /// Whether an exchange exists and may be consumed from.
+    fn consumes(&self, exchange: &str) -> Result<(), Refusal> {
+        self.shard.lock().engine.exchange_of(self.id, Operation::Consume, exchange).map(|_| ())
     }
 
     fn subscribe_queue(

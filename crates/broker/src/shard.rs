@@ -416,6 +416,12 @@ impl State {
         self.outboxes.iter().flatten().cloned().collect()
     }
 
+    /// What a session is sent.
+    pub(crate) fn outbox_of(&self, session: SessionId) -> Option<Arc<Outbox>> {
+        let outbox = self.outboxes.get(session.0.index as usize)?.as_ref()?;
+        (outbox.session() == Some(session)).then(|| Arc::clone(outbox))
+    }
+
     pub(crate) fn leave(&mut self, session: SessionId) {
         if let Some(outbox) = self.outboxes.get_mut(session.0.index as usize) {
             *outbox = None;

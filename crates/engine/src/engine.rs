@@ -331,9 +331,13 @@ impl Engine {
         operation: Operation,
         name: &str,
     ) -> Result<QueueId, Refusal> {
-        let session = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
-        session.allow(operation, name)?;
-        self.find_queue(session.namespace, name).ok_or(Refusal::NoSuchQueue)
+        let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
+        let found = self.find_queue(who.namespace, name);
+        match found.and_then(|id| self.floor.queues.get(&id)) {
+            Some(queue) => who.allow_queue(session.0, operation, queue)?,
+            None => who.allow(operation, name)?,
+        }
+        found.ok_or(Refusal::NoSuchQueue)
     }
 
     /// The number of an exchange that the session may use so.

@@ -27,6 +27,7 @@ pub mod name;
 pub mod queue;
 pub mod record;
 pub mod refusal;
+mod revocation;
 pub mod session;
 mod settle;
 pub mod slab;

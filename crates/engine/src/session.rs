@@ -1,9 +1,13 @@
 //! What one connection holds and must give back.
 
 use crate::access::{Operation, Principal};
+use crate::exchange::BindTo;
 use crate::name::{Name, NamespaceId, QueueId};
+use crate::queue::FloorQueue;
 use crate::refusal::Refusal;
+use crate::slab::Key;
 use crate::subscription::SubscriptionId;
+use crate::topology::Topology;
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -21,6 +25,59 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Whether any of the operations on that name is permitted.
+    pub(crate) fn allow_one(&self, operations: &[Operation], name: &str) -> Result<(), Refusal> {
+        let allowed = |operation: &Operation| self.allow(*operation, name);
+        operations.iter().map(allowed).find(Result::is_ok).unwrap_or(Err(Refusal::NotAllowed))
+    }
+
+    /// Whether a change of topology is permitted, and about names that clients may give.
+    pub(crate) fn allow_change(&self, request: &Topology<'_>) -> Result<(), Refusal> {
+        match *request {
+            Topology::DeclareNamespace(name) => {
+                if !self.principal.may_make(name) {
+                    return Err(Refusal::NotAllowed);
+                }
+                check_name(name)
+            }
+            Topology::DeclareExchange(name, options) => {
+                self.allow(Operation::Configure, name)?;
+                if let Some(alternate) = options.alternate {
+                    // What comes to the one goes to the other.
+                    self.allow_one(&[Operation::Publish, Operation::Configure], alternate)?;
+                }
+                check_name(name)
+            }
+            Topology::DeleteExchange { name, .. }
+            | Topology::DeclareQueue(name, _)
+            | Topology::DeleteQueue { name, .. } => {
+                self.allow(Operation::Configure, name)?;
+                check_name(name)
+            }
+            Topology::Bind { exchange, to, .. } | Topology::Unbind { exchange, to, .. } => {
+                let (BindTo::Queue(to) | BindTo::Exchange(to)) = to;
+                // Whoever may take all that comes through an exchange may have it in a queue.
+                self.allow_one(&[Operation::Consume, Operation::Configure], exchange)?;
+                self.allow(Operation::Configure, to)
+            }
+        }
+    }
+
+    /// Whether the operation on that queue is permitted. A queue that the session (its key is `id`)
+    /// was given for itself, under a name that nobody chose, needs no grant.
+    pub(crate) fn allow_queue(
+        &self,
+        id: Key,
+        operation: Operation,
+        queue: &FloorQueue,
+    ) -> Result<(), Refusal> {
+        let name = queue.name.as_str();
+        if queue.owner == Some(id) && name.starts_with('$') {
+            return Ok(());
+        }
+        self.allow(operation, name)
+    }
+
     pub(crate) fn allow(&self, operation: Operation, name: &str) -> Result<(), Refusal> {
         if self.principal.may(operation, &self.namespace_name, name) {
             Ok(())
@@ -28,4 +85,9 @@ impl Session {
             Err(Refusal::NotAllowed)
         }
     }
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    Name::check(name.as_bytes()).map_err(|_| Refusal::BadName)?;
+    if name.starts_with('$') { Err(Refusal::ReservedName) } else { Ok(()) }
 }

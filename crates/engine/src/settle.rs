@@ -30,7 +30,7 @@ impl Engine {
             return Err(Refusal::TooManySubscriptions);
         }
         let there = self.floor.queues.get_mut(&queue).ok_or(Refusal::NoSuchQueue)?;
-        who.allow(Operation::Consume, there.name.as_str())?;
+        who.allow_queue(session.0, Operation::Consume, there)?;
         if there.owner.is_some_and(|owner| owner != session.0) {
             return Err(Refusal::NotAllowed);
         }
@@ -73,7 +73,7 @@ impl Engine {
         Ok(())
     }
 
-    fn forget_subscription(&mut self, session: SessionId, id: SubscriptionId) {
+    pub(crate) fn forget_subscription(&mut self, session: SessionId, id: SubscriptionId) {
         if let Some(gone) = self.floor.subscriptions.remove(id.0)
             && let Some(alarm) = gone.alarm_ms
         {
@@ -180,7 +180,7 @@ impl Engine {
     fn claims_of(&mut self, session: SessionId, queue: QueueId) -> Result<SubscriptionId, Refusal> {
         let who = self.floor.sessions.get_mut(session.0).ok_or(Refusal::Closing)?;
         let there = self.floor.queues.get(&queue).ok_or(Refusal::NoSuchQueue)?;
-        who.allow(Operation::Consume, there.name.as_str())?;
+        who.allow_queue(session.0, Operation::Consume, there)?;
         if there.owner.is_some_and(|owner| owner != session.0) {
             return Err(Refusal::NotAllowed);
         }
@@ -380,7 +380,12 @@ impl Engine {
     }
 
     /// Returns up to `most` open deliveries of a subscription; says how many of `most` are left.
-    fn give_back(&mut self, id: SubscriptionId, most: usize, effects: &mut Effects) -> usize {
+    pub(crate) fn give_back(
+        &mut self,
+        id: SubscriptionId,
+        most: usize,
+        effects: &mut Effects,
+    ) -> usize {
         let mut left = most;
         while left > 0 {
             let Some(subscription) = self.floor.subscriptions.get_mut(id.0) else { break };

@@ -66,6 +66,14 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// Every value and its key.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.slots.iter().zip(0..).filter_map(|(slot, index)| {
+            let key = Key { index, generation: slot.generation };
+            slot.value.as_ref().map(|value| (key, value))
+        })
+    }
+
     /// Values that are there.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()

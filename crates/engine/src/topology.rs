@@ -4,7 +4,6 @@
 //! again waits for it, a different one for the same name is refused. What is transient changes
 //! the floor at once.
 
-use crate::access::Operation;
 use crate::delivery::Cause;
 use crate::effect::{Cancelled, Effects};
 use crate::engine::Engine;
@@ -82,21 +81,7 @@ impl Engine {
     ) -> Result<Admission<'a>, Refusal> {
         let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
         let namespace = who.namespace;
-        match request {
-            Topology::DeclareNamespace(name)
-            | Topology::DeclareExchange(name, _)
-            | Topology::DeleteExchange { name, .. }
-            | Topology::DeclareQueue(name, _)
-            | Topology::DeleteQueue { name, .. } => {
-                who.allow(Operation::Configure, name)?;
-                check_name(name)?;
-            }
-            Topology::Bind { exchange, to, .. } | Topology::Unbind { exchange, to, .. } => {
-                let (BindTo::Queue(to) | BindTo::Exchange(to)) = to;
-                who.allow(Operation::Configure, exchange)?;
-                who.allow(Operation::Configure, to)?;
-            }
-        }
+        who.allow_change(&request)?;
         match request {
             Topology::DeclareNamespace(name) => self.declare_namespace(name),
             Topology::DeclareExchange(name, options) => {
@@ -264,6 +249,7 @@ impl Engine {
         let id = self.new_transient_queue(namespace, name, QueueOptions::default());
         if let Some(queue) = self.floor.queues.get_mut(&id) {
             queue.owner = Some(session.0);
+            queue.source = Some(exchange);
         }
         if let Some(who) = self.floor.sessions.get_mut(session.0) {
             who.owned.push(id);
@@ -435,9 +421,4 @@ impl Engine {
 
 fn valid(name: &str) -> Result<Name, Refusal> {
     Name::new(name.as_bytes()).map_err(|_| Refusal::BadName)
-}
-
-fn check_name(name: &str) -> Result<(), Refusal> {
-    Name::check(name.as_bytes()).map_err(|_| Refusal::BadName)?;
-    if name.starts_with('$') { Err(Refusal::ReservedName) } else { Ok(()) }
 }

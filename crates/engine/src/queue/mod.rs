@@ -110,6 +110,8 @@ pub(crate) struct FloorQueue {
     pub(crate) options: QueueOptions,
     /// The session that alone may use it and with which it goes.
     pub(crate) owner: Option<crate::slab::Key>,
+    /// The exchange whose messages its session gets through it.
+    pub(crate) source: Option<crate::name::ExchangeId>,
     pub(crate) transient: Chunks,
     /// The highest number in `transient` so far.
     newest_transient: u64,
@@ -151,6 +153,7 @@ impl FloorQueue {
             name,
             options,
             owner: None,
+            source: None,
             transient: Chunks::default(),
             newest_transient: 0,
             late: BTreeSet::new(),
