@@ -3,6 +3,7 @@
 use crate::native::Door;
 use crate::text;
 use courant::Refusal;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,10 +17,10 @@ pub(crate) fn start(listener: TcpListener, door: Arc<Door>) {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = door.stop.notified() => return,
+                () = door.stopped() => return,
             };
             match accepted {
-                Ok((stream, _)) => admit(stream, &door).await,
+                Ok((stream, peer)) => admit(stream, peer.ip(), &door).await,
                 Err(error) => {
                     tracing::warn!(%error, "no connection can be accepted now");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -29,7 +30,7 @@ pub(crate) fn start(listener: TcpListener, door: Arc<Door>) {
     });
 }
 
-async fn admit(stream: TcpStream, door: &Arc<Door>) {
+async fn admit(stream: TcpStream, source: IpAddr, door: &Arc<Door>) {
     let Ok(permit) = Arc::clone(&door.permits).try_acquire_owned() else {
         let mut refused = Vec::new();
         text::refusal::write(&mut refused, Refusal::TooManyConnections, "");
@@ -44,7 +45,7 @@ async fn admit(stream: TcpStream, door: &Arc<Door>) {
     }
     let door = Arc::clone(door);
     tokio::spawn(async move {
-        text::serve(stream, &door).await;
+        text::serve(stream, source, &door).await;
         drop(permit);
     });
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Semaphore, watch};
 
 /// What the native door may be told.
 #[derive(Debug, Clone)]
@@ -41,8 +41,15 @@ pub(crate) struct Door {
     pub(crate) options: NativeOptions,
     /// One permit a connection.
     pub(crate) permits: Arc<Semaphore>,
-    /// Tells the accept loop to stop.
-    pub(crate) stop: Notify,
+    /// Becomes true when nobody is let in any more.
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+impl Door {
+    /// Is ready when nobody is let in any more.
+    pub(crate) async fn stopped(&self) {
+        let _ = self.stop.subscribe().wait_for(|is_stopped| *is_stopped).await;
+    }
 }
 
 /// A native door that accepts connections.
@@ -55,17 +62,18 @@ pub struct Listening {
 /// Opens the door.
 ///
 /// # Errors
-/// If the address is taken, or is not loopback: as long as no credential exists, nobody but this
-/// machine is let in.
+/// If the address is taken; or is not loopback while no credential exists, since then nobody but
+/// this machine is let in.
 pub async fn listen(broker: Broker, options: NativeOptions) -> io::Result<Listening> {
-    if !options.address.ip().is_loopback() {
-        let text = "without credentials the native door listens on loopback only: use 127.0.0.1";
+    if !options.address.ip().is_loopback() && !broker.has_credentials() {
+        let text = "without users the native door listens on loopback only: use 127.0.0.1, or \
+                    add a user";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     let listener = TcpListener::bind(options.address).await?;
     let address = listener.local_addr()?;
     let permits = Arc::new(Semaphore::new(options.connections_max));
-    let door = Arc::new(Door { broker, options, permits, stop: Notify::new() });
+    let door = Arc::new(Door { broker, options, permits, stop: watch::Sender::new(false) });
     listener::start(listener, Arc::clone(&door));
     Ok(Listening { door, address })
 }
@@ -79,7 +87,7 @@ impl Listening {
     /// Stops accepting, lets what was published be confirmed, closes the broker's sessions, and
     /// waits for the connections to end, at most so long.
     pub async fn stop(self, grace: Duration) {
-        self.door.stop.notify_one();
+        self.door.stop.send_replace(true);
         self.door.broker.drain(grace / 2).await;
         self.door.broker.end_sessions();
         let all = u32::try_from(self.door.options.connections_max).unwrap_or(u32::MAX);

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use courant_wire::Limits;
-use courant_wire::text::{DecodedReply, Login, Reply, ReplyError, decode_reply, request};
+use courant_wire::text::{DecodedReply, Reply, ReplyError, decode_reply, request};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::destination::Destination;
+use crate::endpoint::Endpoint;
 use crate::refused::Refused;
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
@@ -78,9 +79,10 @@ enum End {
 }
 
 impl Connection {
-    /// Connects to `address` (`HOST:PORT`, or `HOST` with the default port) and begins a session.
-    pub(crate) async fn open(address: &str, client_id: &str) -> anyhow::Result<Self> {
-        let address = with_port(address);
+    /// Connects to an address (`HOST:PORT`, or `HOST` with the default port) and begins a session.
+    pub(crate) async fn open(endpoint: &Endpoint, client_id: &str) -> anyhow::Result<Self> {
+        let address = with_port(&endpoint.addr);
+        let login = endpoint.login(client_id)?;
         let connected = timeout(CONNECT_TIME_MAX, TcpStream::connect(&address)).await;
         let stream = match connected {
             Ok(Ok(stream)) => stream,
@@ -93,8 +95,6 @@ impl Connection {
         stream.set_nodelay(true).context("cannot set up the connection")?;
         let (inbox, outbox) = (Inbox::default(), Vec::new());
         let mut session = Self { stream, address, inbox, outbox, end: None, is_pinged: false };
-        let version = Some("1.0".to_owned());
-        let login = Login { version, client_id: Some(client_id.to_owned()), ..Login::default() };
         request::connect(&mut session.outbox, &login);
         match timeout(CONNECT_TIME_MAX, session.answer(None)).await {
             Ok(answer) => answer.map(|()| session),

@@ -15,6 +15,7 @@ mod cmd;
 mod config;
 mod connection;
 mod destination;
+mod endpoint;
 #[cfg(feature = "testing")]
 mod fail_point;
 mod folder_report;

@@ -10,20 +10,18 @@
 //! whether anything was heard since it looked last.
 
 use super::command::{Next, SettleBatch};
-use super::outlet::TextOutlet;
+use super::greeting;
 use super::ping::{self, Heard};
 use super::publish::PublishBatch;
 use super::refusal::{self, Refused};
-use super::subscriptions::Subscriptions;
 use super::talk::Talk;
-use crate::clock::ahead;
 use crate::native::Door;
-use courant::{Principal, Refusal};
 use courant_wire::Limits;
-use courant_wire::text::{Command, Decoded, Line, Login, Verb, WireError, decode};
+use courant_wire::text::{Command, Decoded, Verb, decode};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -57,24 +55,12 @@ enum Stop {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(stream: TcpStream, door: &Arc<Door>) {
+pub(crate) async fn serve(stream: TcpStream, source: IpAddr, door: &Arc<Door>) {
     let (mut reader, writer) = stream.into_split();
-    let subscriptions = Arc::new(Subscriptions::default());
-    let outlet = TextOutlet::new(writer, Arc::clone(&subscriptions));
-    let principal = Arc::new(Principal::unrestricted("anonymous"));
-    let session = match door.broker.attach("/", principal, Box::new(outlet)) {
-        Ok(session) => session,
-        Err(refusal) => {
-            tracing::error!(%refusal, "a session cannot begin");
-            return;
-        }
-    };
-    let mut talk = Talk::new(door.broker.clone(), session, subscriptions);
     let mut carry = Vec::new();
-    let greeted = talk.greet(&mut reader, &mut carry, door.options.handshake_within).await;
-    if greeted {
-        talk.talk(&mut reader, &mut carry, door.options.ping_every).await;
-    }
+    let greeted = greeting::greet(&mut reader, writer, &mut carry, (door, source)).await;
+    let Some(mut talk) = greeted else { return };
+    talk.talk(&mut reader, &mut carry, door.options.ping_every).await;
     let outbox = Arc::clone(talk.session.outbox());
     outbox.flush();
     let _ = tokio::time::timeout(LINGER, outbox.emptied()).await;
@@ -82,76 +68,6 @@ pub(crate) async fn serve(stream: TcpStream, door: &Arc<Door>) {
 }
 
 impl Talk {
-    /// Waits for CONNECT and answers it. Says whether the connection goes on.
-    async fn greet(
-        &mut self,
-        reader: &mut OwnedReadHalf,
-        carry: &mut Vec<u8>,
-        within: Duration,
-    ) -> bool {
-        let deadline = ahead(within);
-        loop {
-            let refused = match self.try_greet(carry) {
-                Ok(true) => return true,
-                Ok(false) => None,
-                Err(refused) => Some(refused),
-            };
-            let refused = match refused {
-                Some(refused) => refused,
-                None => match tokio::time::timeout_at(deadline, read_more(reader, carry)).await {
-                    Ok(Ok(0) | Err(_)) => return false,
-                    Ok(Ok(_)) => continue,
-                    Err(_) => Refused::about(Refusal::HandshakeTimeout, ""),
-                },
-            };
-            self.say_refused(&refused, None, None);
-            return false;
-        }
-    }
-
-    /// Takes CONNECT from the carried bytes, if it is there.
-    fn try_greet(&mut self, carry: &mut Vec<u8>) -> Result<bool, Refused> {
-        loop {
-            if carry.first().is_some_and(|byte| *byte < 0x20 && !b"\r\n".contains(byte)) {
-                return Err(Refused::about(Refusal::NotSupported, "the binary protocol"));
-            }
-            // Before CONNECT nothing is allowed to be large.
-            let limits = Limits { body_bytes_max: 0, ..Limits::DEFAULT };
-            let (consumed, login, req) = match decode(carry, &limits) {
-                Decoded::Incomplete { .. } => return Ok(false),
-                Decoded::Blank { consumed } => {
-                    carry.drain(..consumed);
-                    continue;
-                }
-                Decoded::Refused { error, verb, .. } if verb.eq_ignore_ascii_case(b"CONNECT") => {
-                    return Err(Refused::from(&error));
-                }
-                Decoded::Command { command: Command::Connect { json, options }, consumed } => {
-                    let login = Login::parse(json).map_err(|error| Refused::from(&error))?;
-                    (consumed, login, options.req().map(<[u8]>::to_vec))
-                }
-                Decoded::Refused { error: error @ WireError::LineTooLong { .. }, .. } => {
-                    return Err(Refused::from(&error));
-                }
-                Decoded::Command { .. } | Decoded::Refused { .. } => {
-                    return Err(Refused::about(Refusal::NotConnected, ""));
-                }
-            };
-            // No credential exists yet, so none can be right.
-            if login.user.is_some() || login.token.is_some() {
-                return Err(Refused::about(Refusal::BadCredentials, ""));
-            }
-            self.is_verbose = login.verbose;
-            self.ordinal = 1;
-            carry.drain(..consumed);
-            let mut ok = Vec::new();
-            Line::ok(&mut ok, req.as_deref()).end();
-            self.session.outbox().reply(&ok, None);
-            self.session.outbox().flush();
-            return Ok(true);
-        }
-    }
-
     pub(super) fn say_refused(
         &mut self,
         refused: &Refused,

@@ -2,6 +2,7 @@
 
 mod command;
 mod connection;
+mod greeting;
 mod message;
 mod outlet;
 mod ping;

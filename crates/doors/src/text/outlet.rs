@@ -27,8 +27,7 @@ pub(crate) struct TextOutlet {
 }
 
 impl TextOutlet {
-    pub(crate) fn new(socket: OwnedWriteHalf, subscriptions: Arc<Subscriptions>) -> Self {
-        let socket = Arc::new(socket);
+    pub(crate) fn new(socket: Arc<OwnedWriteHalf>, subscriptions: Arc<Subscriptions>) -> Self {
         Self { socket, subscriptions, last: None, out: Vec::new(), taken: 0 }
     }
 }

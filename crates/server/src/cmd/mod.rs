@@ -13,6 +13,7 @@ mod inspect;
 mod publish;
 mod serve;
 mod subscribe;
+mod user;
 
 /// Where the native door listens unless told otherwise.
 pub(crate) const ADDRESS_DEFAULT: &str = "127.0.0.1:7530";
@@ -42,6 +43,7 @@ enum Command {
     Check(check::Check),
     Inspect(inspect::Inspect),
     Config(config::Configuration),
+    User(user::User),
 }
 
 /// Carries out one command.
@@ -59,6 +61,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Check(check) => check.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Config(config) => config.run(),
+        Command::User(user) => user.run(),
     }
 }
 
@@ -110,7 +113,7 @@ mod tests {
     fn every_help_names_the_exit_codes() {
         let mut command = Cli::command();
         command.build();
-        for name in ["serve", "pub", "sub", "check", "inspect", "config"] {
+        for name in ["serve", "pub", "sub", "check", "inspect", "config", "user"] {
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains("Exit codes"), "{name}: {help}");
         }
@@ -139,13 +142,16 @@ mod tests {
             "courant config",
             "courant config check",
             "courant config show --log loud",
+            "courant user",
+            "courant user rename",
             "courant frobnicate",
         ] {
             let outcome = Cli::try_parse_from(line.split(' ')).map(|cli| match cli.command {
                 Command::Serve(_)
                 | Command::Check(_)
                 | Command::Inspect(_)
-                | Command::Config(_) => Ok(()),
+                | Command::Config(_)
+                | Command::User(_) => Ok(()),
                 Command::Sub(subscribe) => subscribe.check().map_err(|error| error.exit_code()),
                 Command::Pub(publish) => publish.check().map_err(|error| error.exit_code()),
             });

@@ -17,6 +17,7 @@ use tokio::io::Stdin;
 
 use crate::connection::Connection;
 use crate::destination::Destination;
+use crate::endpoint::Endpoint;
 use crate::form::json_confirm;
 use crate::input::{Lines, read_whole};
 use crate::refused::Refused;
@@ -64,9 +65,8 @@ pub(crate) struct Publish {
     #[arg(long, help = "Print each confirm as a line of JSON: destination, msg_id, level, queues")]
     json: bool,
 
-    /// The broker's native door
-    #[arg(long, env = "COURANT_ADDR", default_value = super::ADDRESS_DEFAULT)]
-    addr: String,
+    #[command(flatten)]
+    endpoint: Endpoint,
 }
 
 fn parse_header(typed: &str) -> Result<(String, String), String> {
@@ -116,7 +116,7 @@ impl Publish {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let mut signals = Signals::listen()?;
         let source = self.source(&mut signals).await?;
-        let mut session = Connection::open(&self.addr, "courant pub").await?;
+        let mut session = Connection::open(&self.endpoint, "courant pub").await?;
         if self.declare {
             let Destination { kind, name } = &self.destination;
             request::declare_line(&mut session.outbox, *kind, name.as_bytes()).end();

@@ -24,6 +24,7 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use crate::connection::Connection;
 use crate::destination::{Destination, parse_name};
+use crate::endpoint::Endpoint;
 use crate::form::Form;
 use crate::input::Lines;
 use crate::refused::Refused;
@@ -94,9 +95,8 @@ pub(crate) struct Subscribe {
     #[arg(long)]
     json: bool,
 
-    /// The broker's native door
-    #[arg(long, env = "COURANT_ADDR", default_value = super::ADDRESS_DEFAULT)]
-    addr: String,
+    #[command(flatten)]
+    endpoint: Endpoint,
 }
 
 impl Subscribe {
@@ -119,7 +119,7 @@ impl Subscribe {
     /// Subscribes, prints until the end, says farewell.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let mut signals = Signals::listen()?;
-        let mut session = Connection::open(&self.addr, "courant sub").await?;
+        let mut session = Connection::open(&self.endpoint, "courant sub").await?;
         self.write_command(&mut session.outbox);
         session.answer(Some(&self.destination)).await?;
         let form = match (self.json, self.manual_ack) {

@@ -1,0 +1,160 @@
+//! The beginning of a connection: CONNECT, and who it is.
+//!
+//! Nothing is kept for a stranger but what it sent: the session begins once the broker knows who it
+//! is for. All of it, from the first byte to the broker's answer, has one deadline.
+
+use super::connection::read_more;
+use super::outlet::TextOutlet;
+use super::refusal::{self, Refused};
+use super::subscriptions::Subscriptions;
+use super::talk::Talk;
+use crate::clock::ahead;
+use crate::native::Door;
+use courant::{Credentials, Refusal};
+use courant_wire::Limits;
+use courant_wire::text::{Command, Decoded, Line, Login, WireError, decode};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout_at;
+
+/// How long the reason may take to reach a client that is not let in.
+const REASON_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The namespace of clients that name none.
+const NAMESPACE_DEFAULT: &str = "/";
+
+/// A CONNECT.
+#[derive(Debug)]
+struct Connect {
+    login: Login,
+    req: Option<Vec<u8>>,
+}
+
+/// Waits for CONNECT and answers it. `None` if the connection does not go on.
+pub(super) async fn greet(
+    reader: &mut OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    carry: &mut Vec<u8>,
+    (door, source): (&Door, IpAddr),
+) -> Option<Talk> {
+    let deadline = ahead(door.options.handshake_within);
+    let let_in = async {
+        let connect = match listen(reader, carry).await {
+            Ok(Some(connect)) => connect,
+            Ok(None) => return Ok(None),
+            Err(refused) => return Err((refused, None)),
+        };
+        let principal = door.broker.login(&credentials(&connect.login), source).await;
+        match principal {
+            Ok(principal) => Ok(Some((connect, principal))),
+            Err(refusal) => Err((Refused::about(refusal, ""), connect.req)),
+        }
+    };
+    let refused = |refusal| Err((Refused::about(refusal, ""), None));
+    let let_in = tokio::select! {
+        let_in = timeout_at(deadline, let_in) => {
+            let_in.unwrap_or_else(|_| refused(Refusal::HandshakeTimeout))
+        }
+        () = door.stopped() => refused(Refusal::Closing),
+    };
+    let (connect, principal) = match let_in {
+        Ok(let_in) => let_in?,
+        Err((refused, req)) => {
+            say_refused(&writer, &refused, req.as_deref()).await;
+            return None;
+        }
+    };
+    let subscriptions = Arc::new(Subscriptions::default());
+    let writer = Arc::new(writer);
+    let outlet = TextOutlet::new(Arc::clone(&writer), Arc::clone(&subscriptions));
+    let session = match door.broker.attach(NAMESPACE_DEFAULT, principal, Box::new(outlet)) {
+        Ok(session) => session,
+        Err(refusal) => {
+            let refused = Refused::about(refusal, NAMESPACE_DEFAULT);
+            say_refused(&writer, &refused, connect.req.as_deref()).await;
+            return None;
+        }
+    };
+    let mut talk = Talk::new(door.broker.clone(), session, subscriptions);
+    talk.is_verbose = connect.login.verbose;
+    talk.ordinal = 1;
+    let mut ok = Vec::new();
+    Line::ok(&mut ok, connect.req.as_deref()).end();
+    talk.session.outbox().reply(&ok, None);
+    talk.session.outbox().flush();
+    Some(talk)
+}
+
+fn credentials(login: &Login) -> Credentials<'_> {
+    match (&login.user, &login.password, &login.token) {
+        (Some(user), Some(password), _) => Credentials::Password { user, password },
+        (_, _, Some(token)) => Credentials::Token(token),
+        _ => Credentials::None,
+    }
+}
+
+/// Reads until CONNECT is there. `None` if the client went away.
+async fn listen(
+    reader: &mut OwnedReadHalf,
+    carry: &mut Vec<u8>,
+) -> Result<Option<Connect>, Refused> {
+    loop {
+        if let Some(connect) = take_connect(carry)? {
+            return Ok(Some(connect));
+        }
+        if !matches!(read_more(reader, carry).await, Ok(1..)) {
+            return Ok(None);
+        }
+    }
+}
+
+/// Takes CONNECT from the carried bytes, if it is there.
+fn take_connect(carry: &mut Vec<u8>) -> Result<Option<Connect>, Refused> {
+    loop {
+        if carry.first().is_some_and(|byte| *byte < 0x20 && !b"\r\n".contains(byte)) {
+            return Err(Refused::about(Refusal::NotSupported, "the binary protocol"));
+        }
+        // Before CONNECT nothing is allowed to be large.
+        let limits = Limits { body_bytes_max: 0, ..Limits::DEFAULT };
+        let (consumed, connect) = match decode(carry, &limits) {
+            Decoded::Incomplete { .. } => return Ok(None),
+            Decoded::Blank { consumed } => {
+                carry.drain(..consumed);
+                continue;
+            }
+            Decoded::Refused { error, verb, .. } if verb.eq_ignore_ascii_case(b"CONNECT") => {
+                return Err(Refused::from(&error));
+            }
+            Decoded::Command { command: Command::Connect { json, options }, consumed } => {
+                let login = Login::parse(json).map_err(|error| Refused::from(&error))?;
+                (consumed, Connect { login, req: options.req().map(<[u8]>::to_vec) })
+            }
+            Decoded::Refused { error: error @ WireError::LineTooLong { .. }, .. } => {
+                return Err(Refused::from(&error));
+            }
+            Decoded::Command { .. } | Decoded::Refused { .. } => {
+                return Err(Refused::about(Refusal::NotConnected, ""));
+            }
+        };
+        carry.drain(..consumed);
+        return Ok(Some(connect));
+    }
+}
+
+/// Tells a client that is not let in why.
+async fn say_refused(writer: &OwnedWriteHalf, refused: &Refused, req: Option<&[u8]>) {
+    let mut line = Vec::new();
+    refusal::write_reply(&mut line, refused, req, None);
+    let say = async {
+        let mut left = &line[..];
+        while !left.is_empty() && writer.writable().await.is_ok() {
+            match writer.try_write(left) {
+                Ok(count) => left = &left[count..],
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    };
+    let _ = timeout_at(ahead(REASON_WITHIN), say).await;
+}

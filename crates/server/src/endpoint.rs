@@ -1,0 +1,57 @@
+//! Which broker a command talks to, and as whom: the options that all such commands share.
+
+use clap::Args;
+use courant_wire::text::Login;
+
+/// A broker and the credentials for it.
+#[derive(Args)]
+pub(crate) struct Endpoint {
+    /// The broker's native door
+    #[arg(long, env = "COURANT_ADDR", default_value = crate::cmd::ADDRESS_DEFAULT)]
+    pub(crate) addr: String,
+
+    /// The user to log in as, with a password
+    #[arg(long, value_name = "NAME", env = "COURANT_USER")]
+    user: Option<String>,
+
+    /// The user's password; others on this machine can read a command line, so better set
+    /// COURANT_PASSWORD
+    #[arg(long, env = "COURANT_PASSWORD", hide_env_values = true)]
+    password: Option<String>,
+
+    /// A token to log in with, instead of user and password; better set COURANT_TOKEN
+    #[arg(long, env = "COURANT_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// What to say of a session that begins. A token goes before user and password.
+    pub(crate) fn login(&self, client_id: &str) -> anyhow::Result<Login> {
+        let mut login = Login {
+            version: Some("1.0".to_owned()),
+            client_id: Some(client_id.to_owned()),
+            ..Login::default()
+        };
+        match (&self.token, &self.user, &self.password) {
+            (Some(token), _, _) => login.token = Some(token.clone()),
+            (None, Some(user), Some(password)) => {
+                login.user = Some(user.clone());
+                login.password = Some(password.clone());
+            }
+            (None, Some(_), None) => {
+                anyhow::bail!("a user without a password: set --password or COURANT_PASSWORD")
+            }
+            (None, None, Some(_)) => {
+                anyhow::bail!("a password without a user: set --user or COURANT_USER")
+            }
+            (None, None, None) => {}
+        }
+        Ok(login)
+    }
+}
