@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use courant_engine::record::Targets;
 use courant_engine::{
-    Admission, Cause, Effects, Engine, ExchangeId, Handle, Principal, Publish, QueueId,
+    Admission, Cause, Effects, Engine, ExchangeId, Handle, Lifetime, Principal, Publish, QueueId,
     QueueOptions, Record, Route, Selector, SessionId, SubscribeOptions, Topology, Verdict,
 };
 
@@ -58,10 +58,12 @@ impl EngineLoad {
             if self.is_durable {
                 let targets = Targets::new(&self.route.durable).context("bad targets")?;
                 let (size, exchange) = (self.body_bytes, ExchangeId::DEFAULT);
-                let record = Record::Published { seq, size, exchange, targets };
+                let lifetime = Lifetime::default();
+                let record = Record::Published { seq, size, lifetime, exchange, targets };
                 self.engine.apply(&record, &mut self.effects);
             } else {
-                self.engine.place(seq, self.body_bytes, &self.route.transient);
+                let lifetime = Lifetime::default();
+                self.engine.place(seq, self.body_bytes, lifetime, &self.route.transient);
             }
         }
         self.engine.dispatch(0, &mut self.effects);

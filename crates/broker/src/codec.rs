@@ -5,7 +5,8 @@
 
 use courant_engine::record::{SeqRange, Targets};
 use courant_engine::{
-    Cause, ExchangeId, ExchangeKind, ExchangeSpec, NamespaceId, QueueId, QueueOptions, Record,
+    Cause, ExchangeId, ExchangeKind, ExchangeSpec, Lifetime, NEVER, NamespaceId, QueueId,
+    QueueOptions, Record,
 };
 use courant_storage::limits;
 use thiserror::Error;
@@ -35,10 +36,12 @@ pub(crate) const VERSION: u8 = 1;
 
 /// Bytes before the targets of a published record: flags, exchange, stamp.
 const PUBLISHED_FIXED: usize = 2 + 4 + 8;
+/// Flag of a published record: a deadline stands between stamp and targets.
+const HAS_DEADLINE: u16 = 1;
 
 /// What a published record takes beside its targets and its body, with its frame.
 pub(crate) const PUBLISHED_BYTES_MAX: usize =
-    PUBLISHED_FIXED + limits::FRAME_HEADER_BYTES + limits::FRAME_ALIGN_BYTES;
+    PUBLISHED_FIXED + 8 + limits::FRAME_HEADER_BYTES + limits::FRAME_ALIGN_BYTES;
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -116,19 +119,30 @@ pub(crate) fn name(kind: u8) -> Option<&'static str> {
 }
 
 /// Writes the head of a published record.
-pub(crate) fn encode_published(out: &mut Vec<u8>, exchange: ExchangeId, stamp: u64, to: &[u8]) {
+pub(crate) fn encode_published(
+    out: &mut Vec<u8>,
+    exchange: ExchangeId,
+    lifetime: Lifetime,
+    to: &[u8],
+) {
+    let Lifetime { admitted_ms, deadline_ms } = lifetime;
     let mut fixed = [0; PUBLISHED_FIXED];
+    let flags = if deadline_ms == NEVER { 0 } else { HAS_DEADLINE };
+    fixed[..2].copy_from_slice(&flags.to_le_bytes());
     fixed[2..6].copy_from_slice(&exchange.0.to_le_bytes());
-    fixed[6..].copy_from_slice(&stamp.to_le_bytes());
+    fixed[6..].copy_from_slice(&admitted_ms.to_le_bytes());
     out.extend_from_slice(&fixed);
+    if deadline_ms != NEVER {
+        out.extend_from_slice(&deadline_ms.to_le_bytes());
+    }
     out.extend_from_slice(to);
 }
 
 /// Writes the head of any record but a published one.
 pub(crate) fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     match *record {
-        Record::Published { exchange, targets, .. } => {
-            encode_published(out, exchange, 0, targets.as_bytes());
+        Record::Published { exchange, lifetime, targets, .. } => {
+            encode_published(out, exchange, lifetime, targets.as_bytes());
         }
         Record::Settled { queue, cause, ranges } => {
             out.extend_from_slice(&queue.0.to_le_bytes());
@@ -197,11 +211,6 @@ fn put_tags(out: &mut Vec<u8>, tags: impl Iterator<Item = (u8, u64)>) {
     }
 }
 
-/// When a published record was admitted, in milliseconds since 1970.
-pub(crate) fn stamp(head: &[u8]) -> Option<u64> {
-    head.get(6..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
-}
-
 /// Reads bytes from the front.
 struct Fields<'a>(&'a [u8]);
 
@@ -257,13 +266,15 @@ pub(crate) fn decode<'a>(
     match kind {
         PUBLISHED => {
             let flags = u16::from_le_bytes(fields.take()?);
-            if flags != 0 {
+            if flags & !HAS_DEADLINE != 0 {
                 return Err(CodecError::Value);
             }
             let exchange = ExchangeId(fields.u32()?);
-            let _stamp = fields.u64()?;
+            let admitted_ms = fields.u64()?;
+            let deadline_ms = if flags & HAS_DEADLINE == 0 { NEVER } else { fields.u64()? };
+            let lifetime = Lifetime { admitted_ms, deadline_ms };
             let targets = Targets::new(fields.0).ok_or(CodecError::Length)?;
-            Ok(Record::Published { seq, size, exchange, targets })
+            Ok(Record::Published { seq, size, lifetime, exchange, targets })
         }
         SETTLED => {
             let queue = QueueId(fields.u32()?);
@@ -382,8 +393,11 @@ mod tests {
         let targets: Vec<u8> = [7u32, 9].iter().flat_map(|id| id.to_le_bytes()).collect();
         let (queue, exchange, namespace) = (QueueId(7), ExchangeId(3), NamespaceId(0));
         let targets = Targets::new(&targets).expect("eight bytes");
+        let lifetime = Lifetime { admitted_ms: 77, deadline_ms: NEVER };
+        let mortal = Lifetime { deadline_ms: 99, ..lifetime };
         for record in [
-            Record::Published { seq: 5, size: 11, exchange, targets },
+            Record::Published { seq: 5, size: 11, lifetime, exchange, targets },
+            Record::Published { seq: 5, size: 11, lifetime: mortal, exchange, targets },
             Record::Settled { queue, cause: Cause::Acked, ranges: &[(1, 4), (9, 9)] },
             Record::Returned { queue, attempts: &[(5, 2), (6, 65_535)] },
             Record::Opened { term: 4, block: 9 },

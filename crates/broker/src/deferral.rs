@@ -8,7 +8,7 @@
 //!
 //! Invariant: `list` is in the order of the messages' numbers.
 
-use courant_engine::QueueId;
+use courant_engine::{Lifetime, QueueId};
 use courant_storage::Ticket;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub(crate) struct Deferred {
     pub(crate) seq: u64,
     pub(crate) size: u32,
+    pub(crate) lifetime: Lifetime,
     pub(crate) transient: Arc<[QueueId]>,
     /// Durable queues that get it all the same, as they stand in a record.
     pub(crate) durable: Option<Arc<[u8]>>,

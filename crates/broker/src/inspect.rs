@@ -12,7 +12,7 @@ use crate::error::OpenError;
 use crate::rebuild::rebuild;
 use crate::recovery;
 use crate::snapshot::{self, state_lane};
-use courant_engine::{Effects, Engine, MessageId, Page, QueueId, Record};
+use courant_engine::{Effects, Engine, MessageId, NEVER, Page, QueueId, Record};
 use courant_storage::{
     Check, CheckError, Disk, Frame, LaneId, ReadError, RealDisk, Seen, Seq, Store, Witness,
 };
@@ -353,7 +353,7 @@ fn mend(engine: &mut Engine, check: &Check, id: QueueId) -> Result<(), String> {
             at = page;
             check.read(state_lane(SHARD), Seq(page), into)
         };
-        let all = engine.each_of::<ReadError>(id, &mut load, &mut |_, _| ());
+        let all = engine.each_of::<ReadError>(id, &mut load, &mut |_, _, _| ());
         let Err(why) = all.map_err(|error| error.to_string()) else { return Ok(()) };
         if before.replace(at) == Some(at) {
             return Err(why);
@@ -393,7 +393,7 @@ impl Living {
     ) {
         let lane = state_lane(SHARD);
         let mut load = |page, into: &mut Vec<u8>| check.read(lane, Seq(page), into);
-        let all = engine.each_of::<ReadError>(id, &mut load, &mut |seq, size| {
+        let all = engine.each_of::<ReadError>(id, &mut load, &mut |seq, size, _| {
             let message = MessageId { shard: SHARD, seq };
             queue.oldest.get_or_insert(message);
             if self.seqs.insert(seq) {
@@ -432,11 +432,11 @@ fn decoded(seen: &Seen<'_>, scratch: &mut Scratch) -> RecordSeen {
             fields.push(("reason", reason.copied().unwrap_or("unknown").to_owned()));
             "seal"
         }
-        (Page::KIND, _) => "snapshot-page",
+        (Page::KIND | Page::KIND_WITH_DEADLINES, _) => "snapshot-page",
         (codec::SNAPSHOT_ROOT, _) => "snapshot-root",
         (_, Some(name)) => {
             match codec::decode((kind, version), (seq.0, body_len), head, scratch) {
-                Ok(record) => describe(&record, head, &mut fields),
+                Ok(record) => describe(&record, &mut fields),
                 Err(cause) => fields.push(("not-understood", cause.to_string())),
             }
             name
@@ -459,7 +459,7 @@ fn decoded(seen: &Seen<'_>, scratch: &mut Scratch) -> RecordSeen {
     }
 }
 
-fn describe(record: &Record<'_>, head: &[u8], fields: &mut Vec<(&'static str, String)>) {
+fn describe(record: &Record<'_>, fields: &mut Vec<(&'static str, String)>) {
     let mut field = |name, value: &dyn std::fmt::Display| fields.push((name, value.to_string()));
     match *record {
         Record::Opened { term, block } => {
@@ -505,9 +505,12 @@ fn describe(record: &Record<'_>, head: &[u8], fields: &mut Vec<(&'static str, St
             field("to-exchange", &to.0);
             field("key", &String::from_utf8_lossy(key));
         }
-        Record::Published { exchange, targets, .. } => {
+        Record::Published { exchange, lifetime, targets, .. } => {
             field("exchange", &exchange.0);
-            field("stamp-ms", &codec::stamp(head).unwrap_or(0));
+            field("stamp-ms", &lifetime.admitted_ms);
+            if lifetime.deadline_ms != NEVER {
+                field("deadline-ms", &lifetime.deadline_ms);
+            }
             field("queues", &list(targets.iter().map(|queue| queue.0.to_string())));
         }
         Record::Settled { queue, cause, ranges } => {

@@ -10,7 +10,7 @@ use crate::router::LiveTargets;
 use crate::session::{Known, Session};
 use crate::shard::{Shard, State, Touched, touch};
 use crate::stats::Stats;
-use courant_engine::{MessageId, Properties, Refusal};
+use courant_engine::{Lifetime, MessageId, NEVER, Properties, Refusal};
 use courant_storage::{OpenBatch, Purpose, Ticket, Urgency};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -351,9 +351,11 @@ fn admit_one(
     let meta = shard.meta(codec::PUBLISHED, seq);
     let body = [envelope, message.payload];
     let mut level = Level::Memory;
+    let deadline_ms = message.properties.deadline_ms.unwrap_or(NEVER);
+    let lifetime = Lifetime { admitted_ms: stamp, deadline_ms };
     if is_logged && let Some(log) = log {
         let head = |out: &mut Vec<u8>| {
-            codec::encode_published(out, route.exchange, stamp, &route.durable);
+            codec::encode_published(out, route.exchange, lifetime, &route.durable);
         };
         log.push_with(meta, head, |out| {
             out.extend_from_slice(body[0]);
@@ -366,7 +368,7 @@ fn admit_one(
         transient.get_or_insert_with(OpenBatch::new).push(meta, &[], &body);
         let durable = (!is_logged && !route.durable.is_empty()).then(|| Arc::clone(&route.durable));
         let transient = Arc::clone(&route.transient);
-        desk.placements.push(Deferred { seq, size, transient, durable });
+        desk.placements.push(Deferred { seq, size, lifetime, transient, durable });
     }
     let queues = u32::try_from(route.reach()).unwrap_or(u32::MAX);
     let id = Some(MessageId { shard: shard.number, seq });

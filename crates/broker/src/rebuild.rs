@@ -11,33 +11,31 @@
 
 use crate::codec::{self, Scratch};
 use crate::shard::{Shard, Touched, flush};
-use courant_engine::{Cold, Effects, Engine, Record};
+use courant_engine::{Cold, Effects, Engine, Lifetime, Record};
 use courant_storage::{LaneId, ReadError, Seq, Store};
 use std::sync::atomic::Ordering;
 
-/// Number and size of what the log has of a chunk.
-fn found(store: &dyn Store, shard: u16, cold: &Cold) -> Result<Vec<(u64, u32)>, ReadError> {
+/// Number, size and lifetime of a message.
+pub(crate) type Found = (u64, u32, Lifetime);
+
+/// What the log has of a chunk.
+fn found(store: &dyn Store, shard: u16, cold: &Cold) -> Result<Vec<Found>, ReadError> {
     let mut found = Vec::new();
     let mut scratch = Scratch::default();
     let seqs = (Seq(cold.first()), Seq(cold.last()));
     store.heads(LaneId(shard), seqs, &mut |frame| {
         let (kind, seq) = ((frame.kind, frame.version), (frame.seq.0, frame.body_len));
         let record = codec::decode(kind, seq, frame.head, &mut scratch);
-        if let Ok(Record::Published { seq, size, targets, .. }) = record
+        if let Ok(Record::Published { seq, size, lifetime, targets, .. }) = record
             && targets.iter().any(|queue| queue == cold.queue())
         {
-            found.push((seq, size));
+            found.push((seq, size, lifetime));
         }
     })?;
     Ok(found)
 }
 
-fn take_in(
-    engine: &mut Engine,
-    page: u64,
-    (found, why): (&[(u64, u32)], &str),
-    effects: &mut Effects,
-) {
+fn take_in(engine: &mut Engine, page: u64, (found, why): (&[Found], &str), effects: &mut Effects) {
     let Some(rebuilt) = engine.rebuild_page(page, found, effects) else { return };
     let (queue, before, now) = (rebuilt.queue.as_str(), rebuilt.alive_before, rebuilt.alive);
     if rebuilt.is_known {
@@ -70,7 +68,7 @@ pub(crate) fn rebuild(
 impl Shard {
     /// Builds the page of a chunk again, with the lock held only for the last step. Gives all that
     /// may be alive.
-    pub(crate) fn rebuild(&self, cold: &Cold, why: &str) -> Result<Vec<(u64, u32)>, ReadError> {
+    pub(crate) fn rebuild(&self, cold: &Cold, why: &str) -> Result<Vec<Found>, ReadError> {
         let found = found(&*self.store, self.number, cold)?;
         let mut touched = Touched::new();
         {

@@ -126,10 +126,9 @@ impl<'s> Replay<'s> {
         replayed.records += 1;
         replayed.bytes += u64::from(frame.body_len) + frame.head.len() as u64;
         replayed.last_seq = replayed.last_seq.max(frame.seq.0);
-        if let Record::Published { .. } = record {
+        if let Record::Published { lifetime, .. } = record {
             replayed.messages += 1;
-            let stamp = codec::stamp(frame.head).unwrap_or(0);
-            replayed.last_stamp_ms = replayed.last_stamp_ms.max(stamp);
+            replayed.last_stamp_ms = replayed.last_stamp_ms.max(lifetime.admitted_ms);
         }
         for page in self.engine.pages_for(&record) {
             self.install(page)?;

@@ -33,6 +33,9 @@ use tokio::sync::Notify;
 /// Records that are applied before the lock is let go for others.
 const APPLY_STEP: usize = 1024;
 
+/// Steps of what is due in one tick: the rest comes with the next one.
+const STEPS_MAX: usize = 64;
+
 /// Outboxes that got something and are to be flushed once no lock is held.
 pub(crate) type Touched = Vec<Arc<Outbox>>;
 
@@ -337,11 +340,19 @@ impl Shard {
     /// What has to be done from time to time: deadlines, settles that found no room.
     pub(crate) fn tick(&self) {
         let mut touched = Touched::new();
+        for _ in 0..STEPS_MAX {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            let more = state.engine.expire(self.clock.now_ms(), &mut state.effects);
+            self.hand_out(state, &mut touched);
+            // What the log has no room for waits in the engine, and not ever more of it.
+            if !more || state.engine.has_settles() {
+                break;
+            }
+        }
         {
             let mut guard = self.lock();
             let state = &mut *guard;
-            let now_ms = self.clock.now_ms();
-            while state.engine.expire(now_ms, &mut state.effects) {}
             if let Some(record) = state.engine.reservation()
                 && self.log(state, &record).is_err()
             {
@@ -459,10 +470,10 @@ impl State {
 
     /// Puts a transient message into its queues.
     pub(crate) fn place(&mut self, message: &Deferred) {
-        let Deferred { seq, size, transient, durable } = message;
-        let mut reached = u64::from(self.engine.place(*seq, *size, transient));
+        let Deferred { seq, size, lifetime, transient, durable } = message;
+        let mut reached = u64::from(self.engine.place(*seq, *size, *lifetime, transient));
         if let Some(durable) = durable {
-            reached += u64::from(self.engine.place_durable(*seq, *size, durable));
+            reached += u64::from(self.engine.place_durable(*seq, *size, *lifetime, durable));
         }
         if reached < message.copies() {
             self.transient.release(*seq, message.copies() - reached);
@@ -525,6 +536,9 @@ impl State {
         }
         if effects.parked > 0 {
             Stats::add(&shard.stats.corrupt, effects.parked);
+        }
+        if effects.expired > 0 {
+            Stats::add(&shard.stats.expired, effects.expired);
         }
         if effects.noops > 0 {
             Stats::add(&shard.stats.noops, effects.noops);

@@ -117,7 +117,7 @@ impl Writing {
         {
             let before = open.len_bytes();
             open.push_with(
-                meta(self.shard, Page::KIND, page.number, self.term),
+                meta(self.shard, page.kind(), page.number, self.term),
                 |_| {},
                 |out| page.encode(out),
             );

@@ -45,6 +45,8 @@ stats! {
     batches_committed,
     /// Messages that left their queue because they cannot be read any more.
     corrupt,
+    /// Messages that left their queue because their deadline was over.
+    expired,
     /// Messages that were refused because the disk is full.
     disk_full,
     /// Snapshots that were finished.

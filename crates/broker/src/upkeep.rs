@@ -369,7 +369,7 @@ impl Upkeep {
         let shard = &*self.shard;
         page.clear();
         let why = match fetch(&*shard.store, state_lane(shard.number), cold.page, page) {
-            Ok(()) => match cold.decode(page, see) {
+            Ok(()) => match cold.decode(page, &mut |seq, size, _| see(seq, size)) {
                 Ok(()) => return Ok(()),
                 Err(error) => error.to_string(),
             },
@@ -377,7 +377,7 @@ impl Upkeep {
             Err(error) => error.to_string(),
         };
         let found = shard.rebuild(cold, &why)?;
-        for (seq, size) in found {
+        for (seq, size, _) in found {
             see(seq, size);
         }
         Ok(())

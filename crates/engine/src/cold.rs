@@ -6,8 +6,10 @@
 
 use crate::effect::Effects;
 use crate::engine::Engine;
+use crate::expiry::note_chunk;
 use crate::floor::Floor;
 use crate::ledger::Ledger;
+use crate::lifetime::Lifetime;
 use crate::limits::CHUNK_ENTRIES;
 use crate::name::{Name, QueueId};
 use crate::queue::LedgerQueue;
@@ -34,12 +36,12 @@ pub struct Rebuilt {
 }
 
 impl LedgerQueue {
-    /// Shows number and size of every living message in order; pages of cold chunks come from
-    /// `load`.
+    /// Shows number, size and deadline of every living message in order; pages of cold chunks come
+    /// from `load`.
     pub(crate) fn each<E>(
         &self,
         load: &mut impl FnMut(u64, &mut Vec<u8>) -> Result<(), E>,
-        see: &mut dyn FnMut(u64, u32),
+        see: &mut dyn FnMut(u64, u32, u64),
     ) -> Result<(), LoadError<E>> {
         let mut bytes = Vec::new();
         for place in &self.chunks.places {
@@ -88,12 +90,25 @@ impl Engine {
     ) -> Result<(), PageError> {
         let Some((id, base)) = self.ledger.install(page, bytes)? else { return Ok(()) };
         self.park_known(id, base, effects);
+        self.note_deadlines(id, base);
         let Some(queue) = self.floor.queues.get_mut(&id) else { return Ok(()) };
         if queue.asked == page {
             queue.asked = 0;
         }
         Floor::mark(&mut self.floor.dirty, queue);
+        self.load_due(effects);
         Ok(())
+    }
+
+    /// Sees to it that the deadlines of a chunk that came into memory are looked at.
+    fn note_deadlines(&mut self, id: QueueId, base: u64) {
+        let Self { ledger, floor, .. } = self;
+        if let Some(queue) = floor.queues.get_mut(&id)
+            && let Some(ledger) = ledger.queues.get_mut(&id)
+            && let Some(place) = ledger.chunks.find(base)
+        {
+            note_chunk(queue, place, &mut floor.timers);
+        }
     }
 
     /// What the chunk whose page has that number expects of it; `None` if nobody needs it.
@@ -105,14 +120,14 @@ impl Engine {
         })
     }
 
-    /// Takes in what the log has instead of a page that cannot be read: number and size of every
-    /// message that went to the queue and has a number of the chunk, rising. If these are as many
-    /// as the chunk had, it is known who is alive; otherwise all of them are taken to be, so that
-    /// some may be handed over again. The next snapshot writes a new page.
+    /// Takes in what the log has instead of a page that cannot be read: number, size and lifetime
+    /// of every message that went to the queue and has a number of the chunk, rising. If these are
+    /// as many as the chunk had, it is known who is alive; otherwise all of them are taken to be,
+    /// so that some may be handed over again. The next snapshot writes a new page.
     pub fn rebuild_page(
         &mut self,
         page: u64,
-        found: &[(u64, u32)],
+        found: &[(u64, u32, Lifetime)],
         effects: &mut Effects,
     ) -> Option<Rebuilt> {
         let cold = self.cold(page)?;
@@ -120,12 +135,14 @@ impl Engine {
         let queue = self.ledger.queues.get_mut(&id)?;
         let chunk = &queue.chunks.find(base)?.chunk;
         let (alive_before, mut bits, len) = (chunk.alive, chunk.bits, chunk.len as usize);
+        let ttl_ms = queue.options.message_ttl_ms;
         let mut columns = Columns::default();
-        for (seq, size) in found.iter().filter(|(seq, _)| (base..=last).contains(seq)) {
+        for (seq, size, lifetime) in found.iter().filter(|(seq, ..)| (base..=last).contains(seq)) {
             let delta = u32::try_from(seq - base).unwrap_or(u32::MAX);
             if columns.deltas.len() < len && columns.deltas.last() < Some(&delta) {
                 columns.deltas.push(delta);
                 columns.sizes.push(*size);
+                columns.note_deadline(lifetime.until_ms(ttl_ms));
             }
         }
         let count = columns.deltas.len();
@@ -140,6 +157,7 @@ impl Engine {
         self.ledger.large.insert(id);
         self.page_missed(page);
         self.park_known(id, base, effects);
+        self.note_deadlines(id, base);
         let name = self.ledger.queues.get(&id)?.name.clone();
         let alive = bits.iter().map(|word| word.count_ones()).sum();
         Some(Rebuilt { queue: name, alive_before, alive, is_known })
@@ -148,6 +166,7 @@ impl Engine {
     /// A page that was wanted could not be had: it will be asked for again by the next step that
     /// needs it.
     pub fn page_missed(&mut self, page: u64) {
+        self.floor.loads.missed(page);
         for queue in self.floor.queues.values_mut().filter(|queue| queue.asked == page) {
             queue.asked = 0;
             Floor::mark(&mut self.floor.dirty, queue);

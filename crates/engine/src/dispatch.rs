@@ -14,6 +14,7 @@ use crate::name::QueueId;
 use crate::queue::leases::Leases;
 use crate::queue::{FloorQueue, LedgerQueue, Taken};
 use crate::session::Session;
+use crate::settle::note_settles;
 use crate::slab::Slab;
 use crate::subscription::{Settling, Subscription, SubscriptionId};
 use std::collections::BTreeSet;
@@ -56,7 +57,6 @@ struct Hands<'a> {
     subscriptions: &'a mut Slab<Subscription>,
     leases: &'a mut Leases,
     alarms: &'a mut BTreeSet<(u64, SubscriptionId)>,
-    with_settles: &'a mut Vec<QueueId>,
     now_ms: u64,
     /// Durable messages below may have been handed over before.
     suspect_below: u64,
@@ -73,16 +73,7 @@ fn serve(
 ) {
     let Floor { queues, sessions, subscriptions, leases, alarms, with_settles, dirty, .. } = floor;
     let suspect_below = ledger.suspect_below;
-    let mut hands = Hands {
-        left,
-        sessions,
-        subscriptions,
-        leases,
-        alarms,
-        with_settles,
-        now_ms,
-        suspect_below,
-    };
+    let mut hands = Hands { left, sessions, subscriptions, leases, alarms, now_ms, suspect_below };
     let Some(queue) = queues.get_mut(&id) else { return };
     queue.is_dirty = false;
     let ledger_queue = ledger.queues.get(&id);
@@ -94,6 +85,9 @@ fn serve(
     }
     if hands.left.is_spent() {
         Floor::mark(dirty, queue);
+    }
+    if !queue.settling.is_empty() {
+        note_settles(queue, with_settles);
     }
 }
 
@@ -121,12 +115,12 @@ impl Hands<'_> {
             && subscription.has_credit()
             && !self.leases.is_full()
         {
-            let Some(taken) = queue.take(ledger, &mut effects.wanted) else {
+            let Some(taken) = queue.take(ledger, self.now_ms, effects) else {
                 is_empty = true;
                 break;
             };
             let lease = if subscription.settling == Settling::Auto {
-                settle_at_once(queue, &taken, self.with_settles, effects);
+                settle_at_once(queue, &taken, effects);
                 Lease::NONE
             } else {
                 subscription.open_count += 1;
@@ -175,18 +169,9 @@ fn extend_runs(effects: &mut Effects, run: DeliveryRun) {
     }
 }
 
-fn settle_at_once(
-    queue: &mut FloorQueue,
-    taken: &Taken,
-    with_settles: &mut Vec<QueueId>,
-    effects: &mut Effects,
-) {
+fn settle_at_once(queue: &mut FloorQueue, taken: &Taken, effects: &mut Effects) {
     if taken.durable {
         queue.settle(taken.position, taken.seq, Cause::Acked);
-        if !queue.has_settles {
-            queue.has_settles = true;
-            with_settles.push(queue.id);
-        }
     } else {
         queue.transient.kill(taken.position);
         effects.freed.push(taken.seq);

@@ -64,6 +64,8 @@ pub struct Effects {
     pub wanted: Vec<u64>,
     /// Messages taken out as corrupt, once per queue.
     pub parked: u64,
+    /// Messages taken out because their deadline is over, once per queue.
+    pub expired: u64,
     /// Records for something that was gone already.
     pub noops: u64,
 }
@@ -77,6 +79,7 @@ impl Effects {
         self.freed.clear();
         self.wanted.clear();
         self.parked = 0;
+        self.expired = 0;
         self.noops = 0;
     }
 

@@ -7,8 +7,10 @@
 use crate::access::{Operation, Principal};
 use crate::effect::Effects;
 use crate::exchange::Target;
+use crate::expiry::{note_durable, note_transient};
 use crate::floor::{Floor, SessionId};
 use crate::ledger::Ledger;
+use crate::lifetime::{Lifetime, NEVER};
 use crate::limits::{MESSAGE_BYTES_MAX, SEQ_BLOCK, TARGETS_MAX};
 use crate::name::{ExchangeId, Name, QueueId};
 use crate::queue::{FloorQueue, QueueCounts};
@@ -207,11 +209,15 @@ impl Engine {
     /// Puts a transient message into transient queues, at once, where its number belongs. Says
     /// how many it reached: the caller keeps its body until as many numbers came back in
     /// [`Effects::freed`].
-    pub fn place(&mut self, seq: u64, size: u32, targets: &[QueueId]) -> u32 {
+    pub fn place(&mut self, seq: u64, size: u32, lifetime: Lifetime, targets: &[QueueId]) -> u32 {
         let mut reached = 0;
         for target in targets {
             if let Some(queue) = self.floor.queues.get_mut(target) {
-                queue.push_transient(seq, size);
+                let until_ms = lifetime.until_ms(queue.options.message_ttl_ms);
+                queue.push_transient(seq, size, until_ms);
+                if until_ms != NEVER {
+                    note_transient(queue, until_ms, &mut self.floor.timers);
+                }
                 reached += 1;
                 Floor::mark(&mut self.floor.dirty, queue);
             }
@@ -220,9 +226,16 @@ impl Engine {
     }
 
     /// Puts a transient message into durable queues, at once; otherwise as [`Self::place`].
-    pub fn place_durable(&mut self, seq: u64, size: u32, targets: &[u8]) -> u32 {
+    pub fn place_durable(
+        &mut self,
+        seq: u64,
+        size: u32,
+        lifetime: Lifetime,
+        targets: &[u8],
+    ) -> u32 {
         let (whole, _) = targets.as_chunks::<4>();
-        whole.iter().map(|id| self.place(seq, size, &[QueueId(u32::from_le_bytes(*id))])).sum()
+        let ids = whole.iter().map(|id| QueueId(u32::from_le_bytes(*id)));
+        ids.map(|id| self.place(seq, size, lifetime, &[id])).sum()
     }
 
     /// Applies a record that is committed. Total: it never refuses.
@@ -232,11 +245,16 @@ impl Engine {
             effects.noops += 1;
         }
         match *record {
-            Record::Published { seq, targets, .. } => {
+            Record::Published { seq, lifetime, targets, .. } => {
                 self.floor.next_seq = self.floor.next_seq.max(seq.saturating_add(1));
                 for target in targets.iter() {
                     if let Some(queue) = self.floor.queues.get_mut(&target) {
                         queue.in_flight = queue.in_flight.saturating_sub(1);
+                        let until_ms = lifetime.until_ms(queue.options.message_ttl_ms);
+                        if until_ms != NEVER && changed > 0 {
+                            let timers = &mut self.floor.timers;
+                            note_durable(&mut self.ledger, queue, until_ms, timers);
+                        }
                         Floor::mark(&mut self.floor.dirty, queue);
                     }
                 }

@@ -3,6 +3,7 @@
 //! rebuilt empty at every opening; what must survive becomes a record.
 
 use crate::exchange::{Bindings, ExchangeSpec, Target};
+use crate::expiry::{Loads, Timers};
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
 use crate::queue::leases::Leases;
 use crate::queue::{FloorQueue, QueueOptions};
@@ -29,6 +30,10 @@ pub(crate) struct Floor {
     pub(crate) leases: Leases,
     /// At most one entry per subscription: when its oldest delivery may be due.
     pub(crate) alarms: BTreeSet<(u64, SubscriptionId)>,
+    /// When queues have messages whose deadline may be over.
+    pub(crate) timers: Timers,
+    /// Chunks with such messages that are not in memory.
+    pub(crate) loads: Loads,
     /// Queues that may have something to hand over.
     pub(crate) dirty: VecDeque<QueueId>,
     /// Queues with settled messages whose record is to be written.

@@ -7,6 +7,7 @@
 //! applied twice changes nothing.
 
 use crate::exchange::{Bindings, Exchange, Target};
+use crate::lifetime::NEVER;
 use crate::limits::CHUNK_ENTRIES;
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
 use crate::queue::LedgerQueue;
@@ -89,7 +90,7 @@ impl Ledger {
                 self.block = self.block.max(block);
                 1
             }
-            Record::Published { seq, size, targets, .. } => {
+            Record::Published { seq, size, lifetime, targets, .. } => {
                 if seq <= self.last_seq {
                     return 0;
                 }
@@ -102,7 +103,8 @@ impl Ledger {
                         if may_repeat && queue.chunks.newest() == Some(seq) {
                             continue;
                         }
-                        let (_, index) = split(queue.chunks.push(seq, size));
+                        let until_ms = lifetime.until_ms(queue.options.message_ttl_ms);
+                        let (_, index) = split(queue.chunks.push(seq, size, until_ms));
                         if index == 0 || index == CHUNK_ENTRIES - 1 {
                             self.large.insert(target);
                         }
@@ -257,7 +259,12 @@ impl Ledger {
             (queue.id, queue.namespace, &queue.name, &queue.attempts).hash(&mut hasher);
             queue.options.durable.hash(&mut hasher);
             queue.options.tags().for_each(|tag| tag.hash(&mut hasher));
-            queue.each(&mut load, &mut |seq, size| (seq, size).hash(&mut hasher))?;
+            queue.each(&mut load, &mut |seq, size, deadline_ms| {
+                (seq, size).hash(&mut hasher);
+                if deadline_ms != NEVER {
+                    deadline_ms.hash(&mut hasher);
+                }
+            })?;
         }
         Ok(hasher.finish())
     }

@@ -58,7 +58,7 @@ impl Engine {
             }
             cursor.base = place.base + 1;
             left -= alive;
-            place.show(see);
+            place.show(&mut |seq, size, _| see(seq, size));
             if left == 0 {
                 return Living::More;
             }
@@ -66,13 +66,13 @@ impl Engine {
         Living::Done
     }
 
-    /// Shows number and size of every living durable message of one queue in order; pages of cold
-    /// chunks come from `load`.
+    /// Shows number, size and deadline of every living durable message of one queue in order; pages
+    /// of cold chunks come from `load`.
     pub fn each_of<E>(
         &self,
         queue: QueueId,
         load: &mut impl FnMut(u64, &mut Vec<u8>) -> Result<(), E>,
-        see: &mut dyn FnMut(u64, u32),
+        see: &mut dyn FnMut(u64, u32, u64),
     ) -> Result<(), LoadError<E>> {
         self.ledger.queues.get(&queue).map_or(Ok(()), |queue| queue.each(load, see))
     }

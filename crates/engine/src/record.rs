@@ -2,6 +2,7 @@
 
 use crate::delivery::Cause;
 use crate::exchange::ExchangeSpec;
+use crate::lifetime::Lifetime;
 use crate::name::{ExchangeId, NamespaceId, QueueId};
 use crate::queue::QueueOptions;
 
@@ -110,6 +111,8 @@ pub enum Record<'a> {
         seq: u64,
         /// Bytes of properties and body.
         size: u32,
+        /// When it was admitted, and until when it is delivered.
+        lifetime: Lifetime,
         /// The exchange it came through.
         exchange: ExchangeId,
         /// The queues it was routed to, 4 little-endian bytes each.

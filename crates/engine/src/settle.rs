@@ -4,6 +4,7 @@ use crate::access::Operation;
 use crate::delivery::{Cause, Handle, Lease, Outcome, Selector, Verdict, outcome};
 use crate::effect::{Delivery, Effects};
 use crate::engine::Engine;
+use crate::expiry::note_returned;
 use crate::floor::{Floor, SessionId};
 use crate::limits::{
     CREDIT_MAX, STEP_MESSAGES_MAX, SUBSCRIPTIONS_MAX, VISIBILITY_MS_MAX, VISIBILITY_MS_MIN,
@@ -151,7 +152,11 @@ impl Engine {
             return Err(Refusal::TooManyDeliveries);
         }
         let from = ledger.queues.get(&queue);
-        let Some(taken) = there.take(from, &mut effects.wanted) else {
+        let taken = there.take(from, now_ms, effects);
+        if !there.settling.is_empty() {
+            note_settles(there, &mut floor.with_settles);
+        }
+        let Some(taken) = taken else {
             let is_waiting = there.is_waiting(from);
             return if is_waiting { Ok(None) } else { Err(Refusal::NothingWaiting) };
         };
@@ -348,6 +353,10 @@ impl Engine {
                     floor.returned.push((open.queue, taken.seq, taken.attempts));
                 }
                 queue.put_back(&taken);
+                if !queue.dues.is_unused() {
+                    let (ledger, place) = (&mut self.ledger, (taken.position, taken.durable));
+                    note_returned(ledger, queue, place, &mut floor.timers);
+                }
                 Floor::mark(&mut floor.dirty, queue);
             }
             Outcome::Leased => {}
@@ -399,8 +408,8 @@ impl Engine {
         left
     }
 
-    /// Returns deliveries whose deadline passed, at most a step's worth. Says whether there may
-    /// be more that is due.
+    /// Returns deliveries whose deadline passed, and takes out messages whose own did, at most a
+    /// step's worth. Says whether there may be more that is due.
     pub fn expire(&mut self, now_ms: u64, effects: &mut Effects) -> bool {
         let mut left = STEP_MESSAGES_MAX;
         while let Some(&(alarm, id)) = self.floor.alarms.first()
@@ -436,12 +445,14 @@ impl Engine {
                 self.floor.alarms.insert((next, id));
             }
         }
-        false
+        self.expire_messages(now_ms, &mut left, effects)
     }
 
     /// When [`Self::expire`] has something to do next.
     pub fn next_alarm_ms(&self) -> Option<u64> {
-        self.floor.alarms.first().map(|(alarm, _)| *alarm)
+        let lease = self.floor.alarms.first().map(|(alarm, _)| *alarm);
+        let message = self.floor.timers.first().map(|(timer, _)| *timer);
+        lease.into_iter().chain(message).min()
     }
 
     /// Whether [`Self::write_settles`] has something to write.

@@ -295,7 +295,8 @@ impl Engine {
 
     /// Removes what the floor knows of a queue: its subscriptions end, its open deliveries too.
     pub(crate) fn remove_floor_queue(&mut self, id: QueueId, effects: &mut Effects) {
-        let Some(queue) = self.floor.queues.remove(&id) else { return };
+        let Some(mut queue) = self.floor.queues.remove(&id) else { return };
+        queue.dues.stop(id, &mut self.floor.timers);
         self.floor.routing += 1;
         for subscription in &queue.subscriptions {
             self.drop_subscription(*subscription, Some(&queue), effects);

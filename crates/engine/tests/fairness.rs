@@ -3,8 +3,8 @@
 
 use courant_engine::limits::TURN_MESSAGES_MAX;
 use courant_engine::{
-    Delivery, Effects, Engine, Handle, Principal, QueueId, QueueOptions, Selector, SessionId,
-    Settling, SubscribeOptions, SubscriptionId, Topology, Verdict,
+    Delivery, Effects, Engine, Handle, Lifetime, Principal, QueueId, QueueOptions, Selector,
+    SessionId, Settling, SubscribeOptions, SubscriptionId, Topology, Verdict,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl Hall {
     fn publish(&mut self, count: u64) {
         for _ in 0..count {
             let seq = self.engine.admit(1).expect("numbers are left");
-            assert_eq!(self.engine.place(seq, 1, &[self.queue]), 1);
+            assert_eq!(self.engine.place(seq, 1, Lifetime::default(), &[self.queue]), 1);
         }
     }
 

@@ -9,9 +9,9 @@ mod log;
 
 use courant_engine::limits::SEQ_BLOCK;
 use courant_engine::{
-    Admission, BindTo, Delivery, Effects, Engine, ExchangeKind, ExchangeOptions, Handle, Principal,
-    Publish, QueueOptions, Record, Refusal, Selector, SessionId, Settling, SubscribeOptions,
-    SubscriptionId, Topology, Verdict,
+    Admission, BindTo, Delivery, Effects, Engine, ExchangeKind, ExchangeOptions, Handle, Lifetime,
+    Principal, Publish, QueueOptions, Record, Refusal, Selector, SessionId, Settling,
+    SubscribeOptions, SubscriptionId, Topology, Verdict,
 };
 use log::Fact;
 use std::collections::BTreeMap;
@@ -183,11 +183,12 @@ impl Scene {
         let seq = self.engine.admit(size)?;
         if words.get(4) == Some(&"durable") {
             let (exchange, targets) = (route.exchange, route.durable.to_vec());
-            let fact = Fact::Published { seq, size, exchange, targets };
+            let lifetime = Lifetime::default();
+            let fact = Fact::Published { seq, size, lifetime, exchange, targets };
             self.append(&fact.record());
         } else {
-            let reached = self.engine.place(seq, size, &route.transient)
-                + self.engine.place_durable(seq, size, &route.durable);
+            let reached = self.engine.place(seq, size, Lifetime::default(), &route.transient)
+                + self.engine.place_durable(seq, size, Lifetime::default(), &route.durable);
             self.say(&format!("placed {} in {reached}", shown_seq(seq)));
         }
         Ok(())

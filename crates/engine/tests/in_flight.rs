@@ -1,7 +1,7 @@
 //! What is admitted and not applied yet counts where it matters.
 
 use courant_engine::{
-    Admission, Effects, Engine, Principal, QueueOptions, Record, Refusal, Topology,
+    Admission, Effects, Engine, Lifetime, Principal, QueueOptions, Record, Refusal, Topology,
     engine::Publish, record::Targets,
 };
 use std::sync::Arc;
@@ -25,7 +25,9 @@ fn a_queue_with_messages_on_their_way_is_not_empty() {
     assert_eq!(refused, Err(Refusal::QueueNotEmpty));
 
     let targets = Targets::new(&route.durable).unwrap();
-    let published = Record::Published { seq, size: 10, exchange: route.exchange, targets };
+    let lifetime = Lifetime::default();
+    let published =
+        Record::Published { seq, size: 10, lifetime, exchange: route.exchange, targets };
     engine.apply(&published, &mut effects);
     let refused = engine.admit_topology(session, delete, &mut effects);
     assert_eq!(refused, Err(Refusal::QueueNotEmpty));

@@ -6,7 +6,8 @@ mod log;
 use courant_engine::limits::{SEQ_BLOCK, VISIBILITY_MS_MAX, VISIBILITY_MS_MIN};
 use courant_engine::{
     Admission, Cause, Effects, Engine, ExchangeId, ExchangeKind, ExchangeOptions, ExchangeSpec,
-    NamespaceId, Principal, QueueId, QueueOptions, Record, Refusal, SessionId, Settling, Topology,
+    Lifetime, NamespaceId, Principal, QueueId, QueueOptions, Record, Refusal, SessionId, Settling,
+    Topology,
 };
 use log::Fact;
 use proptest::prelude::*;
@@ -24,7 +25,8 @@ fn opened() -> (Engine, Effects, SessionId) {
 
 fn skip_to(engine: &mut Engine, seq: u64, effects: &mut Effects) {
     let (exchange, targets) = (ExchangeId::DEFAULT, Vec::new());
-    let fact = Fact::Published { seq: seq - 1, size: 0, exchange, targets };
+    let lifetime = Lifetime::default();
+    let fact = Fact::Published { seq: seq - 1, size: 0, lifetime, exchange, targets };
     engine.apply(&fact.record(), effects);
 }
 
@@ -111,7 +113,8 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         }),
         9 => (number(), any::<u32>(), targets).prop_map(|(seq, size, targets)| {
             let targets = targets.iter().flat_map(|id| id.to_le_bytes()).collect();
-            Fact::Published { seq, size, exchange: ExchangeId::DEFAULT, targets }
+            let (lifetime, exchange) = (Lifetime::default(), ExchangeId::DEFAULT);
+            Fact::Published { seq, size, lifetime, exchange, targets }
         }),
         4 => (id(), prop::collection::vec(range, 0..4)).prop_map(|(queue, ranges)| {
             Fact::Settled { queue: QueueId(queue), cause: Cause::Acked, ranges }

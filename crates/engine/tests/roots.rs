@@ -4,8 +4,8 @@
 
 use courant_engine::record::Targets;
 use courant_engine::{
-    Cause, Effects, Engine, ExchangeId, ExchangeKind, ExchangeSpec, NamespaceId, Overflow, QueueId,
-    QueueOptions, Record,
+    Cause, Effects, Engine, ExchangeId, ExchangeKind, ExchangeSpec, Lifetime, NamespaceId,
+    Overflow, QueueId, QueueOptions, Record,
 };
 use proptest::prelude::*;
 use std::fmt::Write as _;
@@ -65,13 +65,14 @@ fn first_engine() -> Engine {
         Record::QueueDeleted { id: c },
     ];
     let targets = [0, 0, 0, 0, 1, 0, 0, 0];
+    let lifetime = Lifetime::default();
     let first = (2 << 32) + 1;
     for n in 0..4096 + 4096 + 40 {
         let both = if n < 20 { &targets[..] } else { &targets[..4] };
         let targets = Targets::new(both).expect("whole numbers");
         let exchange = ExchangeId::DEFAULT;
         let size = u32::try_from(n % 1000).expect("small");
-        records.push(Record::Published { seq: first + n * 2, size, exchange, targets });
+        records.push(Record::Published { seq: first + n * 2, size, lifetime, exchange, targets });
     }
     let attempts = [(first + 4, 2), (first + 8, 1)];
     records.push(Record::Returned { queue: b, attempts: &attempts });
@@ -205,10 +206,12 @@ proptest! {
         let options = QueueOptions::default();
         let (id, namespace) = (QueueId(0), NamespaceId::DEFAULT);
         engine.apply(&Record::QueueDeclared { id, namespace, name: "q", options }, &mut effects);
+        let lifetime = Lifetime::default();
         for seq in 1..50 {
             let targets = Targets::new(&[0; 4]).expect("one queue");
             let exchange = ExchangeId::DEFAULT;
-            engine.apply(&Record::Published { seq, size: 9, exchange, targets }, &mut effects);
+            let record = Record::Published { seq, size: 9, lifetime, exchange, targets };
+            engine.apply(&record, &mut effects);
         }
         let (mut root, mut pages) = written(&mut engine);
         let mut versioned = root[..4].to_vec();

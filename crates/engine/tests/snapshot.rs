@@ -2,8 +2,8 @@
 
 use courant_engine::record::Targets;
 use courant_engine::{
-    Admission, Cause, Cold, Effects, Engine, LiveCursor, Living, Principal, QueueId, QueueOptions,
-    Record, SessionId, Settling, SubscribeOptions, Topology,
+    Admission, Cause, Cold, Effects, Engine, Lifetime, LiveCursor, Living, Principal, QueueId,
+    QueueOptions, Record, SessionId, Settling, SubscribeOptions, Topology,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,7 +54,8 @@ impl Bench {
         for _ in 0..times {
             last = self.engine.admit(7).expect("it is allowed");
             let exchange = courant_engine::ExchangeId::DEFAULT;
-            let record = Record::Published { seq: last, size: 7, exchange, targets };
+            let lifetime = Lifetime::default();
+            let record = Record::Published { seq: last, size: 7, lifetime, exchange, targets };
             self.engine.apply(&record, &mut self.effects);
         }
         last
@@ -112,7 +113,7 @@ impl Bench {
                 Living::More => {}
                 Living::Cold(cold) => {
                     let cold: &Cold = &cold;
-                    let see = &mut |seq, _| all.push(seq);
+                    let see = &mut |seq, _, _| all.push(seq);
                     cold.decode(&self.pages[&cold.page], see).expect("the right page");
                 }
                 Living::Done => break,
@@ -240,7 +241,7 @@ fn a_transient_message_does_not_overtake_what_is_not_in_memory() {
     let mut bench = Bench::new(&["a"]);
     let place = |bench: &mut Bench| {
         let seq = bench.engine.admit(7).expect("it is allowed");
-        assert_eq!(bench.engine.place(seq, 7, &[QueueId(0)]), 1);
+        assert_eq!(bench.engine.place(seq, 7, Lifetime::default(), &[QueueId(0)]), 1);
         seq
     };
     let first = bench.publish(&[0], 1);

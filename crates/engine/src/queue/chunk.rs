@@ -1,7 +1,8 @@
 //! One chunk of a queue: up to 4,096 entries in order of arrival.
 //!
 //! An entry is a number (as a distance from the chunk's first), a size and one bit that says
-//! whether the message is alive. The entries stand in one of four forms:
+//! whether the message is alive; where one of them has a deadline, all have a place for one. The
+//! entries stand in one of four forms:
 //!
 //! ```text
 //!   growing ── full, or its numbers end ──► whole ── few alive ──► sparse
@@ -13,8 +14,10 @@
 //!
 //! Whole entries never change, so that a snapshot shares them. A cold chunk keeps its bits and
 //! sums; what needs an entry has to bring the page first. Invariants: `alive` and `bytes` are the
-//! sums over the bits; a cold chunk has a page that holds all its entries.
+//! sums over the bits; a cold chunk has a page that holds all its entries; `earliest` is the least
+//! deadline of all entries, dead ones included.
 
+use crate::lifetime::NEVER;
 use crate::limits::CHUNK_ENTRIES;
 use std::sync::Arc;
 
@@ -25,11 +28,38 @@ pub(crate) const SPARSE_MAX: usize = CHUNK_ENTRIES / 32;
 /// One bit for each entry.
 pub(crate) type Bits = [u64; WORDS];
 
-/// Distances and sizes of the entries of a chunk.
+/// Distances, sizes and deadlines of the entries of a chunk.
 #[derive(Debug, Default)]
 pub(crate) struct Columns {
     pub(crate) deltas: Vec<u32>,
     pub(crate) sizes: Vec<u32>,
+    /// Empty if no entry has one.
+    pub(crate) deadlines: Vec<u64>,
+}
+
+impl Columns {
+    /// Adds the deadline of the last entry, if there are any.
+    #[inline]
+    pub(crate) fn note_deadline(&mut self, deadline_ms: u64) {
+        if deadline_ms != NEVER || !self.deadlines.is_empty() {
+            self.push_deadline(deadline_ms);
+        }
+    }
+
+    /// All before have none if there is no column yet.
+    #[cold]
+    fn push_deadline(&mut self, deadline_ms: u64) {
+        if self.deadlines.is_empty() {
+            self.deadlines.reserve(self.deltas.capacity());
+        }
+        self.deadlines.resize(self.deltas.len() - 1, NEVER);
+        self.deadlines.push(deadline_ms);
+    }
+
+    /// The least deadline.
+    pub(crate) fn earliest(&self) -> u64 {
+        self.deadlines.iter().copied().min().unwrap_or(NEVER)
+    }
 }
 
 /// An entry of a chunk that forgot the others.
@@ -44,7 +74,8 @@ pub(crate) struct Kept {
 pub(crate) enum Entries {
     Growing(Columns),
     Whole(Arc<Columns>),
-    Sparse(Box<[Kept]>),
+    /// The entries that are left, and their deadlines if the chunk has any.
+    Sparse(Box<[Kept]>, Box<[u64]>),
     Cold,
 }
 
@@ -62,6 +93,10 @@ pub(crate) struct Chunk {
     pub(crate) page_len: u32,
     /// The committed page of its entries; 0 if there is none.
     pub(crate) page: u64,
+    /// The least deadline of all entries; [`NEVER`] if there is none.
+    pub(crate) earliest: u64,
+    /// When the floor looks at its deadlines next; see `expiry.rs`.
+    pub(crate) due: u64,
     pub(crate) entries: Entries,
 }
 
@@ -77,7 +112,9 @@ impl Chunk {
             last_delta: 0,
             page_len: 0,
             page: 0,
-            entries: Entries::Growing(Columns { deltas, sizes }),
+            earliest: NEVER,
+            due: NEVER,
+            entries: Entries::Growing(Columns { deltas, sizes, deadlines: Vec::new() }),
         }
     }
 
@@ -94,16 +131,23 @@ impl Chunk {
         match &self.entries {
             Entries::Growing(columns) => Some(columns),
             Entries::Whole(columns) => Some(columns),
-            Entries::Sparse(_) | Entries::Cold => None,
+            Entries::Sparse(..) | Entries::Cold => None,
         }
     }
 
+    /// Whether its entries have places for deadlines.
+    pub(crate) fn has_deadlines(&self) -> bool {
+        self.earliest != NEVER
+    }
+
     /// Appends a living entry; says which it is. Only while it grows.
-    pub(crate) fn push(&mut self, delta: u32, size: u32) -> usize {
+    pub(crate) fn push(&mut self, delta: u32, size: u32, deadline_ms: u64) -> usize {
         let Entries::Growing(columns) = &mut self.entries else { return 0 };
         let index = columns.deltas.len();
         columns.deltas.push(delta);
         columns.sizes.push(size);
+        columns.note_deadline(deadline_ms);
+        self.earliest = self.earliest.min(deadline_ms);
         self.bits[index / 64] |= 1 << (index % 64);
         self.alive += 1;
         self.bytes += u64::from(size);
@@ -126,6 +170,7 @@ impl Chunk {
         let mut columns = std::mem::take(columns);
         columns.deltas.shrink_to_fit();
         columns.sizes.shrink_to_fit();
+        columns.deadlines.shrink_to_fit();
         self.entries = Entries::Whole(Arc::new(columns));
         self.thin();
     }
@@ -137,13 +182,15 @@ impl Chunk {
         }
         let Entries::Whole(columns) = &self.entries else { return };
         let mut kept = Vec::with_capacity(self.alive as usize);
+        let mut deadlines = Vec::new();
         let mut next = self.next_alive(0);
         while let Some(index) = next {
             let (delta, size) = (columns.deltas[index], columns.sizes[index]);
             kept.push(Kept { index: u16::try_from(index).unwrap_or(0), delta, size });
+            deadlines.extend(columns.deadlines.get(index));
             next = self.next_alive(index + 1);
         }
-        self.entries = Entries::Sparse(kept.into());
+        self.entries = Entries::Sparse(kept.into(), deadlines.into());
     }
 
     /// Makes it a whole one with these entries and no page.
@@ -154,6 +201,7 @@ impl Chunk {
         self.alive = bits.iter().map(|word| word.count_ones()).sum();
         self.len = count(columns.deltas.len());
         self.last_delta = columns.deltas.last().copied().unwrap_or(0);
+        self.earliest = columns.earliest();
         (self.bits, self.page, self.page_len) = (*bits, 0, 0);
         self.entries = Entries::Whole(Arc::new(columns));
         self.thin();
@@ -176,9 +224,26 @@ impl Chunk {
         }
     }
 
+    /// The deadline of a living entry; [`NEVER`] if it has none, or the chunk is cold.
+    pub(crate) fn deadline(&self, index: usize) -> u64 {
+        if self.earliest == NEVER {
+            return NEVER;
+        }
+        let deadline_ms = match &self.entries {
+            Entries::Growing(columns) => columns.deadlines.get(index),
+            Entries::Whole(columns) => columns.deadlines.get(index),
+            Entries::Sparse(kept, deadlines) => {
+                let at = kept.binary_search_by_key(&index, |kept| usize::from(kept.index));
+                at.ok().and_then(|at| deadlines.get(at))
+            }
+            Entries::Cold => None,
+        };
+        deadline_ms.copied().unwrap_or(NEVER)
+    }
+
     #[inline(never)]
     fn kept(&self, index: usize) -> Option<(u32, u32)> {
-        let Entries::Sparse(kept) = &self.entries else { return None };
+        let Entries::Sparse(kept, _) = &self.entries else { return None };
         let at = kept.binary_search_by_key(&index, |kept| usize::from(kept.index)).ok()?;
         Some((kept[at].delta, kept[at].size))
     }
@@ -191,7 +256,7 @@ impl Chunk {
         let size = match &self.entries {
             Entries::Growing(columns) => *columns.sizes.get(index)?,
             Entries::Whole(columns) => *columns.sizes.get(index)?,
-            Entries::Sparse(_) | Entries::Cold => self.kept(index)?.1,
+            Entries::Sparse(..) | Entries::Cold => self.kept(index)?.1,
         };
         self.bits[index / 64] &= !(1 << (index % 64));
         self.alive -= 1;
@@ -204,7 +269,7 @@ impl Chunk {
         if let Some(columns) = self.columns() {
             return columns.deltas.partition_point(|d| *d < delta);
         }
-        let Entries::Sparse(kept) = &self.entries else { return 0 };
+        let Entries::Sparse(kept, _) = &self.entries else { return 0 };
         let at = kept.partition_point(|kept| kept.delta < delta);
         kept.get(at).map_or(CHUNK_ENTRIES, |kept| usize::from(kept.index))
     }

@@ -8,6 +8,7 @@
 //! ledger, sequence numbers rise strictly, and only there [`Chunks::at_or_after`] is asked.
 //! Transient messages keep the order of arrival, and their chunks are never cold.
 
+use crate::lifetime::NEVER;
 use crate::limits::CHUNK_ENTRIES;
 use crate::queue::chunk::{Bits, Chunk, Columns};
 use std::collections::VecDeque;
@@ -80,13 +81,13 @@ impl Place {
         }
     }
 
-    /// Shows number and size of its living messages; none if it is cold.
-    pub(crate) fn show(&self, see: &mut dyn FnMut(u64, u32)) {
+    /// Shows number, size and deadline of its living messages; none if it is cold.
+    pub(crate) fn show(&self, see: &mut dyn FnMut(u64, u32, u64)) {
         let mut next = self.chunk.next_alive(0);
         while let Some(index) = next
             && let Some((delta, size)) = self.chunk.entry(index)
         {
-            see(self.base + u64::from(delta), size);
+            see(self.base + u64::from(delta), size, self.chunk.deadline(index));
             next = self.chunk.next_alive(index + 1);
         }
     }
@@ -120,13 +121,13 @@ impl Chunks {
     }
 
     /// Appends a living message; says where it is.
-    pub fn push(&mut self, seq: u64, size: u32) -> Position {
+    pub fn push(&mut self, seq: u64, size: u32, deadline_ms: u64) -> Position {
         if let Some(Place { number, base, chunk }) = self.places.back_mut()
             && chunk.is_growing()
             && let Some(delta) = seq.checked_sub(*base)
             && let Ok(delta) = u32::try_from(delta)
         {
-            let index = chunk.push(delta, size);
+            let index = chunk.push(delta, size, deadline_ms);
             if index + 1 == CHUNK_ENTRIES {
                 chunk.close();
             }
@@ -135,7 +136,7 @@ impl Chunks {
             return Position(*number * CHUNK_ENTRIES as u64 + index as u64);
         }
         self.begin_chunk(seq);
-        self.push(seq, size)
+        self.push(seq, size, deadline_ms)
     }
 
     /// Starts a chunk whose first message is `base`, and ends the one before if its numbers went
@@ -289,6 +290,23 @@ impl Chunks {
         self.places.get_mut(slot)
     }
 
+    /// The deadline of a living message whose chunk is in memory.
+    pub(crate) fn deadline(&self, position: Position) -> u64 {
+        let (number, index) = split(position);
+        self.place(number).map_or(NEVER, |place| place.chunk.deadline(index))
+    }
+
+    /// The chunk with that number.
+    pub(crate) fn place(&self, number: u64) -> Option<&Place> {
+        self.places.get(self.slot(number)).filter(|place| place.number == number)
+    }
+
+    /// The chunk with that number.
+    pub(crate) fn place_mut(&mut self, number: u64) -> Option<&mut Place> {
+        let slot = self.slot(number);
+        self.places.get_mut(slot).filter(|place| place.number == number)
+    }
+
     /// All living messages in order, of chunks that are in memory.
     pub fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
         self.places.iter().flat_map(|place| {
@@ -325,26 +343,28 @@ mod tests {
         fn chunks_agree_with_a_map(steps in prop::collection::vec(
             (prop_oneof![1u64..4, 1000u64..2000, Just(1u64 << 32)], 0usize..3, any::<u32>()),
             1..6000,
-        ), keep in prop_oneof![Just(1usize), Just(50), Just(1000)]) {
+        ), keep in prop_oneof![Just(1usize), Just(50), Just(1000)], mortal in 0u32..8) {
             let mut chunks = Chunks::default();
-            let mut model: BTreeMap<u64, (u32, Position)> = BTreeMap::new();
+            let mut model: BTreeMap<u64, (u32, Position, u64)> = BTreeMap::new();
             let mut seq = 1;
             let mut last = None;
             for (gap, kills, pick) in steps {
                 seq += gap;
-                let position = chunks.push(seq, pick % 100);
+                let deadline = if pick % 7 < mortal { u64::from(pick) } else { NEVER };
+                let position = chunks.push(seq, pick % 100, deadline);
+                prop_assert_eq!(chunks.deadline(position), deadline);
                 let new = entry(chunks.at_or_after(seq));
                 prop_assert_eq!(new.position, position);
                 prop_assert_eq!((new.seq, new.size), (seq, pick % 100));
                 prop_assert!(Some(new.position) > last);
                 last = Some(position);
-                model.insert(seq, (pick % 100, new.position));
+                model.insert(seq, (pick % 100, new.position, deadline));
                 for _ in 0..kills {
                     // Some are out of reach, so that chunks become sparse and the list has gaps.
                     let reach = model.len().saturating_sub(model.len() / keep);
                     if reach == 0 { break }
                     let nth = pick as usize % reach;
-                    let (&victim, &(size, position)) = model.iter().nth(nth).expect("in range");
+                    let (&victim, &(size, position, _)) = model.iter().nth(nth).expect("in range");
                     prop_assert_eq!(entry(chunks.at_or_after(victim)).position, position);
                     prop_assert_eq!(chunks.kill(position), Some(size));
                     prop_assert_eq!(chunks.kill(position), None);
@@ -358,10 +378,15 @@ mod tests {
                 }
             }
             prop_assert_eq!(chunks.alive(), model.len() as u64);
-            let bytes: u64 = model.values().map(|(size, _)| u64::from(*size)).sum();
+            let bytes: u64 = model.values().map(|(size, _, _)| u64::from(*size)).sum();
             prop_assert_eq!(chunks.bytes(), bytes);
             let seqs: Vec<u64> = chunks.iter().map(|entry| entry.seq).collect();
             prop_assert_eq!(seqs, model.keys().copied().collect::<Vec<_>>());
+            for (position, deadline) in model.values().map(|(_, p, d)| (*p, *d)) {
+                prop_assert_eq!(chunks.deadline(position), deadline);
+                let (number, _) = split(position);
+                prop_assert!(chunks.place(number).expect("there").chunk.earliest <= deadline);
+            }
             prop_assert!(chunks.places.len() <= model.len() + 1, "a dead chunk stayed");
         }
     }

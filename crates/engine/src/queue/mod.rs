@@ -14,6 +14,10 @@ pub mod leases;
 pub mod options;
 
 use crate::delivery::Cause;
+use crate::effect::Effects;
+use crate::expiry::Dues;
+use crate::lifetime::NEVER;
+use crate::limits::STEP_MESSAGES_MAX;
 use crate::name::{Name, NamespaceId, QueueId};
 use crate::record::SeqRange;
 use crate::subscription::SubscriptionId;
@@ -126,6 +130,8 @@ pub(crate) struct FloorQueue {
     pub(crate) settling_count: u64,
     /// Those of them that were never handed over: the cursor passes over them.
     pub(crate) parked: BTreeSet<u64>,
+    /// When its chunks have messages whose deadline may be over.
+    pub(crate) dues: Dues,
     /// The page that was asked for last; 0 if it arrived.
     pub(crate) asked: u64,
     /// Number of the chunk that the last durable message came from.
@@ -163,6 +169,7 @@ impl FloorQueue {
             settling: Vec::new(),
             settling_count: 0,
             parked: BTreeSet::new(),
+            dues: Dues::default(),
             asked: 0,
             chunk: u64::MAX,
             leased: 0,
@@ -175,8 +182,8 @@ impl FloorQueue {
     }
 
     /// Adds a transient message, which may be older than some that are there.
-    pub(crate) fn push_transient(&mut self, seq: u64, size: u32) {
-        let position = self.transient.push(seq, size);
+    pub(crate) fn push_transient(&mut self, seq: u64, size: u32, deadline_ms: u64) {
+        let position = self.transient.push(seq, size, deadline_ms);
         if seq < self.newest_transient {
             self.late.insert(position);
             self.returned.insert(seq, Returned { position, size, attempts: 0, durable: false });
@@ -199,13 +206,45 @@ impl FloorQueue {
         None
     }
 
-    /// Takes the message with the lowest number that nobody holds. If it is not in memory there is
-    /// none until its page is, which is asked for.
+    /// Whether a transient message was never handed over and is not in `returned`.
+    pub(crate) fn is_ahead(&self, position: Position) -> bool {
+        position >= self.transient_cursor && !self.late.contains(&position)
+    }
+
+    /// Takes the message with the lowest number that nobody holds and whose deadline is to come. If
+    /// it is not in memory there is none until its page is, which is asked for. Those whose time is
+    /// over leave; after a step's worth of them there is none until the floor took the others out.
     pub(crate) fn take(
         &mut self,
         ledger: Option<&LedgerQueue>,
-        wanted: &mut Vec<u64>,
+        now_ms: u64,
+        effects: &mut Effects,
     ) -> Option<Taken> {
+        if self.dues.is_unused() {
+            return self.take_next(ledger, &mut effects.wanted);
+        }
+        for _ in 0..STEP_MESSAGES_MAX {
+            let taken = self.take_next(ledger, &mut effects.wanted)?;
+            let deadline_ms = if taken.durable {
+                ledger.map_or(NEVER, |ledger| ledger.chunks.deadline(taken.position))
+            } else {
+                self.transient.deadline(taken.position)
+            };
+            if deadline_ms > now_ms {
+                return Some(taken);
+            }
+            effects.expired += 1;
+            if taken.durable {
+                self.settle(taken.position, taken.seq, Cause::Expired);
+            } else {
+                self.transient.kill(taken.position);
+                effects.freed.push(taken.seq);
+            }
+        }
+        None
+    }
+
+    fn take_next(&mut self, ledger: Option<&LedgerQueue>, wanted: &mut Vec<u64>) -> Option<Taken> {
         let durable = self.next_durable(ledger);
         let transient = self.next_transient();
         let durable_seq = match durable {

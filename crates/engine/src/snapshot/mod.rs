@@ -14,6 +14,7 @@ pub mod page;
 mod root;
 
 use crate::engine::Engine;
+use crate::expiry::note_chunk;
 use crate::queue::FloorQueue;
 use page::Page;
 use root::{Fresh, Paging};
@@ -99,12 +100,16 @@ impl Engine {
         snapshots.root_bytes = root.len();
         engine.ledger = root::decode(root, &mut snapshots.finished)
             .map_err(|bad| RestoreError { at: bad.at, what: bad.what })?;
-        let (ledger, floor) = (&engine.ledger, &mut engine.floor);
+        let (ledger, floor) = (&mut engine.ledger, &mut engine.floor);
         floor.routing += 1;
         floor.leases.begin_term(ledger.term);
-        for (id, queue) in &ledger.queues {
+        for (id, queue) in &mut ledger.queues {
             let name = queue.name.clone();
-            floor.queues.insert(*id, FloorQueue::new(*id, queue.namespace, name, queue.options));
+            let mut there = FloorQueue::new(*id, queue.namespace, name, queue.options);
+            for place in &mut queue.chunks.places {
+                note_chunk(&mut there, place, &mut floor.timers);
+            }
+            floor.queues.insert(*id, there);
         }
         Ok(engine)
     }

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //!   queue u32 │ count u32 │ base u64 │ count × distance u32 │ count × size u32
+//!                                    │ count × deadline u64, if the chunk has any
 //! ```
 //!
-//! Little-endian. `base` is the number of the first message, distances from it rise strictly. Who
-//! was alive stands in the root of the snapshot, not here.
+//! Little-endian. `base` is the number of the first message, distances from it rise strictly; a
+//! deadline of all ones is none. Who was alive, and whether there are deadlines, stands in the root
+//! of the snapshot, not here; the kind of the page's frame says the latter too.
 
+use crate::lifetime::NEVER;
 use crate::limits::CHUNK_ENTRIES;
 use crate::name::QueueId;
 use crate::queue::chunk::{Bits, Chunk, Columns, next_bit};
@@ -30,26 +33,31 @@ pub struct Page {
 impl Page {
     /// The kind of its frame in the log.
     pub const KIND: u8 = 0x30;
+    /// The same for a page with deadlines.
+    pub const KIND_WITH_DEADLINES: u8 = 0x31;
 
     /// Its kind.
     pub fn kind(&self) -> u8 {
-        Self::KIND
+        if self.columns.deadlines.is_empty() { Self::KIND } else { Self::KIND_WITH_DEADLINES }
     }
 
     /// How many bytes it has.
     pub fn size(&self) -> usize {
-        HEAD_BYTES + self.columns.deltas.len() * 8
+        HEAD_BYTES + self.columns.deltas.len() * 8 + self.columns.deadlines.len() * 8
     }
 
     /// Appends its bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let Columns { deltas, sizes } = &*self.columns;
-        out.reserve(HEAD_BYTES + deltas.len() * 8);
+        let Columns { deltas, sizes, deadlines } = &*self.columns;
+        out.reserve(self.size());
         put_u32(out, self.queue.0);
         put_count(out, deltas.len());
         put_u64(out, self.base);
         for number in deltas.iter().chain(sizes) {
             put_u32(out, *number);
+        }
+        for deadline_ms in deadlines {
+            put_u64(out, *deadline_ms);
         }
     }
 }
@@ -75,7 +83,7 @@ pub enum PageError {
         /// The first message it says it has.
         base: u64,
     },
-    /// Its entries are not in order, or their sizes do not add up to what the snapshot says.
+    /// Its entries are not in order, or do not add up to what the snapshot says.
     #[error("the entries of the page of queue {queue} from message {base} on do not fit together")]
     Entries {
         /// The queue it says it is of.
@@ -119,13 +127,14 @@ pub struct Cold {
     len: u32,
     last_delta: u32,
     bytes: u64,
+    earliest: u64,
     bits: Bits,
 }
 
 impl Cold {
     pub(crate) fn new(queue: QueueId, base: u64, chunk: &Chunk) -> Self {
-        let Chunk { page, len, last_delta, bytes, bits, .. } = *chunk;
-        Self { page, queue, base, len, last_delta, bytes, bits }
+        let Chunk { page, len, last_delta, bytes, earliest, bits, .. } = *chunk;
+        Self { page, queue, base, len, last_delta, bytes, earliest, bits }
     }
 
     /// The queue.
@@ -143,12 +152,18 @@ impl Cold {
         self.base + u64::from(self.last_delta)
     }
 
-    /// Shows number and size of every living message.
-    pub fn decode(&self, bytes: &[u8], see: &mut dyn FnMut(u64, u32)) -> Result<(), PageError> {
+    /// Shows number, size and deadline of every living message.
+    pub fn decode(
+        &self,
+        bytes: &[u8],
+        see: &mut dyn FnMut(u64, u32, u64),
+    ) -> Result<(), PageError> {
         let columns = self.columns(bytes)?;
         let mut next = next_bit(&self.bits, 0);
         while let Some(index) = next {
-            see(self.base + u64::from(columns.deltas[index]), columns.sizes[index]);
+            let deadline_ms = columns.deadlines.get(index).copied().unwrap_or(NEVER);
+            let seq = self.base + u64::from(columns.deltas[index]);
+            see(seq, columns.sizes[index], deadline_ms);
             next = next_bit(&self.bits, index + 1);
         }
         Ok(())
@@ -161,20 +176,25 @@ impl Cold {
         let (Ok(queue), Ok(count), Ok(base)) = (input.u32(), input.u32(), input.u64()) else {
             return Err(short(0));
         };
-        if count as usize > CHUNK_ENTRIES || input.left() != count as usize * 8 {
+        let each = if self.earliest == NEVER { 8 } else { 16 };
+        if count as usize > CHUNK_ENTRIES || input.left() != count as usize * each {
             return Err(short(u64::from(count)));
         }
         if (QueueId(queue), base) != (self.queue, self.base) || count != self.len {
             return Err(PageError::Another { queue, base });
         }
-        let (numbers, _) = bytes[HEAD_BYTES..].as_chunks::<4>();
+        let (plain, deadlines) = bytes[HEAD_BYTES..].split_at(count as usize * 8);
+        let (numbers, _) = plain.as_chunks::<4>();
         let (deltas, sizes) = numbers.split_at(count as usize);
         let column =
             |half: &[[u8; 4]]| half.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
-        let columns = Columns { deltas: column(deltas), sizes: column(sizes) };
+        let (deadlines, _) = deadlines.as_chunks::<8>();
+        let deadlines = deadlines.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+        let columns = Columns { deltas: column(deltas), sizes: column(sizes), deadlines };
         let is_rising = columns.deltas.is_sorted_by(|a, b| a < b);
         let is_last = columns.deltas.last() == Some(&self.last_delta);
-        if is_rising && is_last && self.sum(&columns) == self.bytes {
+        let is_earliest = columns.earliest() == self.earliest;
+        if is_rising && is_last && is_earliest && self.sum(&columns) == self.bytes {
             Ok(columns)
         } else {
             Err(PageError::Entries { queue, base })

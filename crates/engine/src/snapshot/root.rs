@@ -11,7 +11,10 @@
 //!     chunks:      1 u8 │ base u64 │ living entries: distance u32, size u32
 //!               or 2 u8 │ base u64 │ paged                        every entry is alive
 //!               or 3 u8 │ base u64 │ paged │ a bit per entry, in words of u64
+//!               or 4 to 6 u8: as 1 to 3, where some entry has a deadline
 //!       paged:     page u64 │ entries u32 │ last distance u32 │ alive u32 │ living bytes u64
+//!       with deadlines: one u64 behind each living entry, all ones where there is none;
+//!                  the earliest of all entries, u64, behind what is paged
 //!   exchanges:   id u32 │ namespace u32 │ kind u8 │ name │ options │ bindings
 //!     options:     tag u8 (1 internal, 2 auto-delete, 3 alternate) │ value u64
 //!     bindings:    0 u8, queue u32, or 1 u8, exchange u32 │ length of the key u32 │ key
@@ -28,6 +31,7 @@
 
 use crate::exchange::{Bindings, Exchange, ExchangeKind, ExchangeSpec, Target};
 use crate::ledger::{Ledger, Namespace};
+use crate::lifetime::NEVER;
 use crate::limits::CHUNK_ENTRIES;
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
 use crate::queue::chunk::{Chunk, Columns, Entries, Kept};
@@ -46,6 +50,8 @@ const INLINE_MAX: usize = CHUNK_ENTRIES / 128;
 const INLINE: u8 = 1;
 const ALL_ALIVE: u8 = 2;
 const WITH_BITS: u8 = 3;
+/// Added to the three above if some entry has a deadline.
+const WITH_DEADLINES: u8 = 3;
 
 const TO_QUEUE: u8 = 0;
 const TO_EXCHANGE: u8 = 1;
@@ -157,7 +163,7 @@ fn put_queue(queue: &LedgerQueue, paging: &mut Paging<'_>, out: &mut Vec<u8>) {
     put_count(out, living.clone().count());
     for place in living {
         match &place.chunk.entries {
-            Entries::Sparse(_) => put_inline(place, out),
+            Entries::Sparse(..) => put_inline(place, out),
             Entries::Growing(_) if place.chunk.alive as usize <= INLINE_MAX => {
                 put_inline(place, out);
             }
@@ -173,16 +179,20 @@ fn put_inline(place: &Place, out: &mut Vec<u8>) {
         std::iter::from_fn(move || {
             let index = chunk.next_alive(from)?;
             from = index + 1;
-            chunk.entry(index)
+            chunk.entry(index).map(|(delta, size)| (delta, size, chunk.deadline(index)))
         })
     };
-    let first = entries().next().map_or(0, |(delta, _)| delta);
-    out.push(INLINE);
+    let first = entries().next().map_or(0, |(delta, ..)| delta);
+    let has_deadlines = entries().any(|(.., deadline_ms)| deadline_ms != NEVER);
+    out.push(INLINE + if has_deadlines { WITH_DEADLINES } else { 0 });
     put_u64(out, place.base + u64::from(first));
     put_u32(out, chunk.alive);
-    for (delta, size) in entries() {
+    for (delta, size, deadline_ms) in entries() {
         put_u32(out, delta - first);
         put_u32(out, size);
+        if has_deadlines {
+            put_u64(out, deadline_ms);
+        }
     }
 }
 
@@ -193,11 +203,12 @@ fn put_paged(queue: QueueId, place: &Place, paging: &mut Paging<'_>, out: &mut V
     if chunk.page_len != len {
         let columns = match &chunk.entries {
             Entries::Whole(columns) => Arc::clone(columns),
-            Entries::Growing(Columns { deltas, sizes }) => {
-                Arc::new(Columns { deltas: deltas.clone(), sizes: sizes.clone() })
+            Entries::Growing(Columns { deltas, sizes, deadlines }) => {
+                let (deltas, sizes) = (deltas.clone(), sizes.clone());
+                Arc::new(Columns { deltas, sizes, deadlines: deadlines.clone() })
             }
             // Sparse ones stand in the root, cold ones have a page.
-            Entries::Sparse(_) | Entries::Cold => return,
+            Entries::Sparse(..) | Entries::Cold => return,
         };
         page = *paging.next_page;
         *paging.next_page += 1;
@@ -205,13 +216,17 @@ fn put_paged(queue: QueueId, place: &Place, paging: &mut Paging<'_>, out: &mut V
         paging.fresh.push(Fresh { queue, base, page, len });
     }
     paging.all.push(page);
-    out.push(if chunk.alive == len { ALL_ALIVE } else { WITH_BITS });
+    let tag = if chunk.alive == len { ALL_ALIVE } else { WITH_BITS };
+    out.push(tag + if chunk.has_deadlines() { WITH_DEADLINES } else { 0 });
     put_u64(out, base);
     put_u64(out, page);
     put_u32(out, len);
     put_u32(out, chunk.last_delta());
     put_u32(out, chunk.alive);
     put_u64(out, chunk.bytes);
+    if chunk.has_deadlines() {
+        put_u64(out, chunk.earliest);
+    }
     if chunk.alive != len {
         let words = (len as usize).div_ceil(64);
         chunk.bits[..words].iter().for_each(|word| put_u64(out, *word));
@@ -361,9 +376,10 @@ fn take_queue(
     for nth in 0..count {
         let tag = input.u8()?;
         let base = input.u64()?;
-        let chunk = match tag {
-            INLINE => take_inline(input, nth + 1 == count)?,
-            ALL_ALIVE | WITH_BITS => take_paged(input, tag)?,
+        let has_deadlines = tag > WITH_DEADLINES;
+        let chunk = match tag - if has_deadlines { WITH_DEADLINES } else { 0 } {
+            INLINE => take_inline(input, nth + 1 == count, has_deadlines)?,
+            tag @ (ALL_ALIVE | WITH_BITS) => take_paged(input, tag, has_deadlines)?,
             _ => return Err(input.bad("the kind of a chunk")),
         };
         let last = base.checked_add(u64::from(chunk.last_delta()));
@@ -380,29 +396,37 @@ fn take_queue(
 }
 
 /// A chunk whose entries stand in the root. The last of a queue goes on growing.
-fn take_inline(input: &mut Input<'_>, is_last: bool) -> Result<Chunk, Bad> {
-    let count = input.count(8)?;
+fn take_inline(input: &mut Input<'_>, is_last: bool, has_deadlines: bool) -> Result<Chunk, Bad> {
+    let count = input.count(if has_deadlines { 16 } else { 8 })?;
     if count == 0 || count >= CHUNK_ENTRIES {
         return Err(input.bad("the entries of a chunk"));
     }
     let mut chunk = Chunk::growing(if is_last { count } else { 0 });
     let mut kept = Vec::with_capacity(count);
+    let mut deadlines = Vec::new();
     for index in 0..count {
         let (delta, size) = (input.u32()?, input.u32()?);
+        let deadline_ms = if has_deadlines { input.u64()? } else { NEVER };
         if kept.last().map_or(delta > 0, |last: &Kept| last.delta >= delta) {
             return Err(input.bad("the entries of a chunk"));
         }
         kept.push(Kept { index: u16::try_from(index).unwrap_or(0), delta, size });
-        chunk.push(delta, size);
+        chunk.push(delta, size, deadline_ms);
+        if has_deadlines {
+            deadlines.push(deadline_ms);
+        }
+    }
+    if has_deadlines != chunk.has_deadlines() {
+        return Err(input.bad("the deadlines of a chunk"));
     }
     if !is_last {
         chunk.close();
-        chunk.entries = Entries::Sparse(kept.into());
+        chunk.entries = Entries::Sparse(kept.into(), deadlines.into());
     }
     Ok(chunk)
 }
 
-fn take_paged(input: &mut Input<'_>, tag: u8) -> Result<Chunk, Bad> {
+fn take_paged(input: &mut Input<'_>, tag: u8, has_deadlines: bool) -> Result<Chunk, Bad> {
     let mut chunk = Chunk::growing(0);
     chunk.page = input.u64()?;
     chunk.len = input.u32()?;
@@ -410,9 +434,13 @@ fn take_paged(input: &mut Input<'_>, tag: u8) -> Result<Chunk, Bad> {
     chunk.last_delta = input.u32()?;
     chunk.alive = input.u32()?;
     chunk.bytes = input.u64()?;
+    chunk.earliest = if has_deadlines { input.u64()? } else { NEVER };
     chunk.entries = Entries::Cold;
     let len = chunk.len as usize;
     let fits = (1..=CHUNK_ENTRIES).contains(&len) && chunk.last_delta >= chunk.len - 1;
+    if chunk.has_deadlines() != has_deadlines {
+        return Err(input.bad("the deadlines of a chunk"));
+    }
     if chunk.page == 0 || !fits || chunk.bytes > u64::from(chunk.alive) * u64::from(u32::MAX) {
         return Err(input.bad("the sums of a chunk"));
     }

@@ -1,7 +1,9 @@
 //! Records that own what they name, so that a test can keep a log and replay it.
 
 use courant_engine::record::{SeqRange, Targets};
-use courant_engine::{Cause, ExchangeId, ExchangeSpec, NamespaceId, QueueId, QueueOptions, Record};
+use courant_engine::{
+    Cause, ExchangeId, ExchangeSpec, Lifetime, NamespaceId, QueueId, QueueOptions, Record,
+};
 
 /// One [`Record`] with its own memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +20,7 @@ pub(crate) enum Fact {
     Unbound { exchange: ExchangeId, queue: QueueId, key: Vec<u8> },
     ExchangeBound { from: ExchangeId, to: ExchangeId, key: Vec<u8> },
     ExchangeUnbound { from: ExchangeId, to: ExchangeId, key: Vec<u8> },
-    Published { seq: u64, size: u32, exchange: ExchangeId, targets: Vec<u8> },
+    Published { seq: u64, size: u32, lifetime: Lifetime, exchange: ExchangeId, targets: Vec<u8> },
     Settled { queue: QueueId, cause: Cause, ranges: Vec<SeqRange> },
     Returned { queue: QueueId, attempts: Vec<(u64, u16)> },
 }
@@ -52,8 +54,9 @@ impl Fact {
             Record::ExchangeUnbound { from, to, key } => {
                 Self::ExchangeUnbound { from, to, key: key.to_vec() }
             }
-            Record::Published { seq, size, exchange, targets } => {
-                Self::Published { seq, size, exchange, targets: targets.as_bytes().to_vec() }
+            Record::Published { seq, size, lifetime, exchange, targets } => {
+                let targets = targets.as_bytes().to_vec();
+                Self::Published { seq, size, lifetime, exchange, targets }
             }
             Record::Settled { queue, cause, ranges } => {
                 Self::Settled { queue, cause, ranges: ranges.to_vec() }
@@ -84,9 +87,9 @@ impl Fact {
             Self::ExchangeUnbound { from, to, ref key } => {
                 Record::ExchangeUnbound { from, to, key }
             }
-            Self::Published { seq, size, exchange, ref targets } => {
+            Self::Published { seq, size, lifetime, exchange, ref targets } => {
                 let targets = Targets::new(targets).expect("whole queue numbers");
-                Record::Published { seq, size, exchange, targets }
+                Record::Published { seq, size, lifetime, exchange, targets }
             }
             Self::Settled { queue, cause, ref ranges } => Record::Settled { queue, cause, ranges },
             Self::Returned { queue, ref attempts } => Record::Returned { queue, attempts },

@@ -141,6 +141,7 @@ impl Rig {
 
     /// One step of handing over; says whether the engine has more to do.
     pub(crate) fn dispatch(&mut self) -> bool {
+        self.expire_all();
         let has_more = self.engine.dispatch(self.now_ms, &mut self.effects);
         let runs = std::mem::take(&mut self.effects.runs);
         let deliveries = std::mem::take(&mut self.effects.deliveries);
@@ -207,7 +208,7 @@ impl Rig {
                 && (held.auto || held.open < held.credit)
                 && !self.oracle.sessions[&held.session].is_stalled;
             if can_take {
-                let next = self.oracle.queues[&held.queue].next();
+                let next = self.oracle.queues[&held.queue].next(self.now_ms);
                 assert_eq!(next, None, "{id:?} could take it and was not served");
             }
         }
@@ -216,9 +217,10 @@ impl Rig {
     fn claim(&mut self, session: SessionId, queue: u8, auto: bool, visibility: Option<u16>) {
         let all: Vec<_> = self.oracle.queues.keys().copied().collect();
         let Some(id) = all.get(usize::from(queue) % all.len().max(1)).copied() else { return };
+        self.expire_all();
         let there = &self.oracle.queues[&id];
         let is_foreign = there.owner.is_some_and(|owner| owner != session);
-        let next = there.next();
+        let next = there.next(self.now_ms);
         let visibility_ms = visibility.map(u64::from);
         let deadline_ms = self.now_ms + visibility_ms.unwrap_or(there.options.visibility_ms);
         let settling = if auto { Settling::Auto } else { Settling::Manual };
@@ -348,15 +350,15 @@ impl Rig {
             assert!(alarm <= earliest, "the alarm at {alarm} is too late for {earliest}");
         }
         self.now_ms += ms;
+        self.oracle.now_ms = self.now_ms;
         while self.engine.expire(self.now_ms, &mut self.effects) {}
         let due = self.oracle.open.iter().filter(|open| open.deadline_ms <= self.now_ms);
         let due: Vec<Handle> = due.map(|open| open.handle).collect();
-        self.count("expired", due.len() as u64);
+        self.count("leases expired", due.len() as u64);
         for handle in due {
             self.oracle.close(handle, None);
         }
-        let next = self.engine.next_alarm_ms();
-        assert!(next.is_none_or(|next| next > self.now_ms), "an alarm is left behind");
+        self.expire_all();
     }
 
     pub(crate) fn detach(&mut self, session: u8, mixed: bool) {

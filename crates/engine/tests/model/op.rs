@@ -44,13 +44,13 @@ pub(crate) enum Op {
     Attach { namespace: u8 },
     Detach { session: u8, mixed: bool },
     DeclareNamespace { session: u8 },
-    DeclareQueue { session: u8, name: u8, durable: bool, visibility: u8 },
+    DeclareQueue { session: u8, name: u8, durable: bool, visibility: u8, ttl: u8 },
     DeleteQueue { session: u8, name: u8, if_empty: bool, if_unused: bool },
     DeclareExchange { session: u8, name: u8, fanout: bool },
     DeleteExchange { session: u8, name: u8 },
     Bind { session: u8, exchange: u8, queue: u8, key: u8 },
     Unbind { session: u8, exchange: u8, queue: u8, key: u8 },
-    Publish { session: u8, to: To, durable: bool, size: u8, times: u16 },
+    Publish { session: u8, to: To, durable: bool, size: u8, times: u16, ttl: Option<u16> },
     SessionQueue { session: u8, exchange: u8, key: u8, credit: u8 },
     CloseSessionQueue { session: u8 },
     Subscribe { session: u8, queue: u8, credit: u16, auto: bool, visibility: Option<u16> },
@@ -79,9 +79,9 @@ fn topology() -> impl Strategy<Value = Op> {
     let s = any::<u8>;
     prop_oneof![
         1 => s().prop_map(|session| Op::DeclareNamespace { session }),
-        6 => (s(), 0..6u8, any::<bool>(), 0..3u8).prop_map(
-            |(session, name, durable, visibility)| {
-                Op::DeclareQueue { session, name, durable, visibility }
+        6 => (s(), 0..6u8, any::<bool>(), 0..3u8, 0..6u8).prop_map(
+            |(session, name, durable, visibility, ttl)| {
+                Op::DeclareQueue { session, name, durable, visibility, ttl }
             }
         ),
         2 => (s(), 0..6u8, any::<bool>(), any::<bool>()).prop_map(
@@ -105,6 +105,10 @@ fn topology() -> impl Strategy<Value = Op> {
     ]
 }
 
+fn ttl() -> impl Strategy<Value = Option<u16>> {
+    prop_oneof![6 => Just(None), 2 => (0..1000u16).prop_map(Some), 1 => any::<u16>().prop_map(Some)]
+}
+
 fn publish() -> impl Strategy<Value = Op> {
     let to = prop_oneof![
         3 => (0..6u8).prop_map(To::Queue),
@@ -112,8 +116,15 @@ fn publish() -> impl Strategy<Value = Op> {
         2 => (0..4u8, 0..3u8).prop_map(|(exchange, key)| To::Exchange(exchange, key)),
     ];
     let times = prop_oneof![60 => 1..4u16, 9 => 4..40u16, 1 => 800..5000u16];
-    (any::<u8>(), to, any::<bool>(), any::<u8>(), times).prop_map(
-        |(session, to, durable, size, times)| Op::Publish { session, to, durable, size, times },
+    (any::<u8>(), to, any::<bool>(), any::<u8>(), times, ttl()).prop_map(
+        |(session, to, durable, size, times, ttl)| Op::Publish {
+            session,
+            to,
+            durable,
+            size,
+            times,
+            ttl,
+        },
     )
 }
 
@@ -204,8 +215,13 @@ pub(crate) fn deep_op() -> impl Strategy<Value = Op> {
     let s = any::<u8>;
     let chunk = u16::try_from(CHUNK_ENTRIES).expect("a chunk is small");
     let credit = prop_oneof![2 => 1..200u16, 1 => Just(5000u16)];
-    let declare =
-        |(session, name)| Op::DeclareQueue { session, name, durable: true, visibility: 2 };
+    let declare = |(session, name)| Op::DeclareQueue {
+        session,
+        name,
+        durable: true,
+        visibility: 2,
+        ttl: name,
+    };
     let subscribe = |(session, queue, credit, auto)| Op::Subscribe {
         session,
         queue,
@@ -214,12 +230,13 @@ pub(crate) fn deep_op() -> impl Strategy<Value = Op> {
         visibility: None,
     };
     // Mostly durable.
-    let publish = |(session, queue, size, times)| Op::Publish {
+    let publish = |(session, queue, size, times, ttl)| Op::Publish {
         session,
         to: To::Queue(queue),
         durable: size % 8 > 0,
         size,
         times,
+        ttl,
     };
     prop_oneof![
         4 => (s(), 0..3u8).prop_map(declare),
@@ -228,8 +245,8 @@ pub(crate) fn deep_op() -> impl Strategy<Value = Op> {
         }),
         4 => Just(Op::Attach { namespace: 1 }),
         1 => s().prop_map(|session| Op::Detach { session, mixed: false }),
-        10 => (s(), 0..3u8, s(), chunk / 2..(chunk * 6).min(6000)).prop_map(publish),
-        6 => (s(), 0..3u8, s(), 1..40u16).prop_map(publish),
+        10 => (s(), 0..3u8, s(), chunk / 2..(chunk * 6).min(6000), ttl()).prop_map(publish),
+        6 => (s(), 0..3u8, s(), 1..40u16, ttl()).prop_map(publish),
         12 => (s(), s(), credit, prop::bool::weighted(0.2)).prop_map(subscribe),
         8 => (s(), s(), any::<bool>()).prop_map(|(session, queue, auto)| {
             Op::Claim { session, queue, auto, visibility: None }
@@ -243,6 +260,7 @@ pub(crate) fn deep_op() -> impl Strategy<Value = Op> {
             Op::Settle { session, which, pick: Pick::Own, select: Select::UpTo, say: Say::Ack }
         }),
         10 => Just(Op::WriteSettles),
+        10 => (1..2000u16).prop_map(|ms| Op::Wait { ms }),
         20 => Just(Op::Commit { most: u8::MAX }),
         1 => Just(Op::Jump),
         2 => s().prop_map(|keep| Op::Restart { keep }),

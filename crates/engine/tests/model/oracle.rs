@@ -6,7 +6,7 @@ use super::log::Fact;
 pub(crate) use super::queue::State;
 use super::queue::{Message, Queue};
 use courant_engine::{
-    Cause, ExchangeId, ExchangeSpec, Handle, NamespaceId, QueueId, Refusal, SessionId,
+    Cause, ExchangeId, ExchangeSpec, Handle, Lifetime, NamespaceId, QueueId, Refusal, SessionId,
     SubscriptionId,
 };
 use std::collections::{BTreeMap, HashSet};
@@ -79,6 +79,9 @@ pub(crate) struct Oracle {
     /// Came back, and no record says so yet.
     pub(crate) returned: Vec<(QueueId, u64, u16)>,
     pub(crate) stale: Vec<Handle>,
+    pub(crate) now_ms: u64,
+    /// Messages that left because of their deadline.
+    pub(crate) expired: u64,
     pub(crate) expected: Expected,
     known_queues: HashSet<QueueId>,
     known_exchanges: HashSet<ExchangeId>,
@@ -115,8 +118,8 @@ impl Oracle {
                 self.block = *block;
                 true
             }
-            Fact::Published { seq, size, targets, .. } => {
-                self.apply_published(*seq, *size, targets)
+            Fact::Published { seq, size, lifetime, targets, .. } => {
+                self.apply_published(*seq, *size, *lifetime, targets)
             }
             Fact::Settled { queue, cause, ranges } => self.apply_settled(*queue, *cause, ranges),
             Fact::Returned { queue, attempts } => self.apply_returned(*queue, attempts),
@@ -125,13 +128,13 @@ impl Oracle {
         self.expected.noops += u64::from(!has_changed);
     }
 
-    fn apply_published(&mut self, seq: u64, size: u32, targets: &[u8]) -> bool {
+    fn apply_published(&mut self, seq: u64, size: u32, lifetime: Lifetime, targets: &[u8]) -> bool {
         self.last_seq = seq;
         let mut has_changed = false;
         for target in targets.chunks(4) {
             let id = QueueId(u32::from_le_bytes(target.try_into().expect("4 bytes")));
             if let Some(queue) = self.queues.get_mut(&id) {
-                queue.push(seq, size, true);
+                queue.push(seq, size, true, lifetime);
                 has_changed = true;
             }
         }
@@ -267,12 +270,33 @@ impl Oracle {
         }
     }
 
+    /// Transient messages whose time is over and that nobody has are gone. Of durable ones a record
+    /// tells.
+    pub(crate) fn expire_transient(&mut self) {
+        let mut over = Vec::new();
+        for queue in self.queues.values().filter(|queue| queue.has_deadlines) {
+            let all = queue.messages.iter();
+            let due = all.filter(|(_, m)| !m.durable && m.is_overdue(self.now_ms));
+            over.extend(due.map(|(seq, _)| (queue.id, *seq)));
+        }
+        self.expired += over.len() as u64;
+        for (id, seq) in over {
+            self.leave(id, seq, Cause::Expired);
+        }
+    }
+
     /// Puts a transient message into the queues that are there, and says how many those are.
-    pub(crate) fn place(&mut self, seq: u64, size: u32, targets: &[QueueId]) -> u32 {
+    pub(crate) fn place(
+        &mut self,
+        seq: u64,
+        size: u32,
+        lifetime: Lifetime,
+        targets: &[QueueId],
+    ) -> u32 {
         let mut reached = 0;
         for target in targets {
             if let Some(queue) = self.queues.get_mut(target) {
-                queue.push(seq, size, false);
+                queue.push(seq, size, false, lifetime);
                 reached += 1;
             }
         }
@@ -282,7 +306,7 @@ impl Oracle {
     /// Hands over the next message of a queue and says what a consumer must have seen.
     pub(crate) fn take(&mut self, id: QueueId, is_auto: bool) -> Option<(u64, Message)> {
         let queue = self.queues.get_mut(&id)?;
-        let seq = queue.next()?;
+        let seq = queue.next(self.now_ms)?;
         let message = queue.messages.get_mut(&seq)?;
         let seen = message.clone();
         message.is_fresh = false;
@@ -427,7 +451,12 @@ impl Oracle {
             for (seq, message) in queue.messages.range_mut(first..=last) {
                 if message.durable {
                     let expected = State::Settling { cause, is_written: false };
-                    assert_eq!(message.state, expected, "{seq} of {id:?} in {first}..={last}");
+                    if cause == Cause::Expired {
+                        assert!(message.is_overdue(self.now_ms), "{seq} of {id:?}: {message:?}");
+                        self.expired += 1;
+                    } else {
+                        assert_eq!(message.state, expected, "{seq} of {id:?} in {first}..={last}");
+                    }
                     message.state = State::Settling { cause, is_written: true };
                     about += 1;
                 }

@@ -3,7 +3,9 @@
 //! What a consumer gets next is the lowest number of all that are ready. A transient message that
 //! waited for a commit arrives behind younger ones, and takes the place of its number all the same.
 
-use courant_engine::{Cause, NamespaceId, QueueCounts, QueueId, QueueOptions, SessionId};
+use courant_engine::{
+    Cause, Lifetime, NEVER, NamespaceId, QueueCounts, QueueId, QueueOptions, SessionId,
+};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,7 @@ pub(crate) enum State {
 pub(crate) struct Message {
     pub(crate) size: u32,
     pub(crate) durable: bool,
+    pub(crate) deadline_ms: u64,
     /// Attempts made, as the next taker learns.
     pub(crate) attempts: u16,
     /// Attempts that an applied record states.
@@ -28,6 +31,13 @@ pub(crate) struct Message {
     /// Whether it was never handed over in this opening.
     pub(crate) is_fresh: bool,
     pub(crate) state: State,
+}
+
+impl Message {
+    /// Whether nobody gets it any more although nobody has it.
+    pub(crate) fn is_overdue(&self, now_ms: u64) -> bool {
+        self.state == State::Ready && self.deadline_ms <= now_ms
+    }
 }
 
 #[derive(Debug)]
@@ -38,6 +48,8 @@ pub(crate) struct Queue {
     pub(crate) options: QueueOptions,
     pub(crate) owner: Option<SessionId>,
     pub(crate) messages: BTreeMap<u64, Message>,
+    /// Whether a message ever had a deadline.
+    pub(crate) has_deadlines: bool,
 }
 
 impl Queue {
@@ -54,19 +66,30 @@ impl Queue {
             options,
             owner: None,
             messages: BTreeMap::new(),
+            has_deadlines: false,
         }
     }
 
-    pub(crate) fn push(&mut self, seq: u64, size: u32, durable: bool) {
+    pub(crate) fn push(&mut self, seq: u64, size: u32, durable: bool, lifetime: Lifetime) {
         let state = State::Ready;
-        let message = Message { size, durable, attempts: 0, noted: 0, is_fresh: true, state };
+        let of_queue = self.options.message_ttl_ms.map(|ttl| lifetime.admitted_ms + ttl);
+        let deadline_ms = lifetime.deadline_ms.min(of_queue.unwrap_or(NEVER));
+        self.has_deadlines |= deadline_ms != NEVER;
+        let (attempts, noted, is_fresh) = (0, 0, true);
+        let message = Message { size, durable, deadline_ms, attempts, noted, is_fresh, state };
         assert!(self.messages.insert(seq, message).is_none(), "the number {seq} came twice");
     }
 
     /// The number of the message that a consumer gets next.
-    pub(crate) fn next(&self) -> Option<u64> {
-        let mut waiting = self.messages.iter().filter(|(_, m)| m.state == State::Ready);
+    pub(crate) fn next(&self, now_ms: u64) -> Option<u64> {
+        let is_ready = |m: &Message| m.state == State::Ready && m.deadline_ms > now_ms;
+        let mut waiting = self.messages.iter().filter(|(_, m)| is_ready(m));
         waiting.next().map(|(seq, _)| *seq)
+    }
+
+    /// Durable messages whose time is over and of which no record says so yet.
+    pub(crate) fn overdue(&self, now_ms: u64) -> u64 {
+        self.messages.values().filter(|m| m.is_overdue(now_ms)).count() as u64
     }
 
     pub(crate) fn counts(&self, subscriptions: u32) -> QueueCounts {

@@ -7,8 +7,8 @@ use super::queue::Queue;
 use super::rig::{Entry, Rig};
 use courant_engine::limits::SEQ_BLOCK;
 use courant_engine::{
-    Admission, BindTo, ExchangeId, ExchangeKind, ExchangeOptions, ExchangeSpec, NamespaceId,
-    Publish, QueueId, QueueOptions, Refusal, Route, SessionId, Topology,
+    Admission, BindTo, ExchangeId, ExchangeKind, ExchangeOptions, ExchangeSpec, Lifetime,
+    NamespaceId, Publish, QueueId, QueueOptions, Refusal, Route, SessionId, Topology,
 };
 
 /// What must come of a request to change what exists.
@@ -166,7 +166,13 @@ impl Rig {
         };
         let subscriptions = self.oracle.subscription_count(queue.id);
         let counts = queue.counts(subscriptions);
-        if if_empty && counts.ready + counts.leased > 0 {
+        let ready = if self.shelf.waiting().contains(&queue.id) {
+            // Who knows how much of what is overdue was seen.
+            self.engine.counts(queue.id).map_or(0, |counts| counts.ready)
+        } else {
+            counts.ready - queue.overdue(self.now_ms)
+        };
+        if if_empty && ready + counts.leased > 0 {
             return Outcome::Refused(Refusal::QueueNotEmpty);
         }
         if if_unused && subscriptions > 0 {
@@ -236,7 +242,8 @@ impl Rig {
         }
     }
 
-    pub(crate) fn publish(&mut self, session: u8, to: To, durable: bool, size: u32, times: u16) {
+    pub(crate) fn publish(&mut self, session: u8, to: To, what: (bool, u32, Lifetime), times: u16) {
+        let durable = what.0;
         let Some(session) = self.session(session) else { return };
         self.check_routes();
         let route = self.engine.resolve(session, publish_of(to, &name_of(to)));
@@ -259,12 +266,17 @@ impl Rig {
             }
         }
         for _ in 0..times {
-            self.publish_one(session, &route, durable, size);
+            self.publish_one(session, &route, what);
         }
         self.routes.push((session, to, route));
     }
 
-    fn publish_one(&mut self, session: SessionId, route: &Route, durable: bool, size: u32) {
+    fn publish_one(
+        &mut self,
+        session: SessionId,
+        route: &Route,
+        (durable, size, lifetime): (bool, u32, Lifetime),
+    ) {
         let seq = self.engine.admit(size).expect("numbers are left");
         assert!(seq < (self.oracle.block + 1) * SEQ_BLOCK);
         self.note_number(seq);
@@ -273,15 +285,15 @@ impl Rig {
             targets_of(route).into_iter().filter(|queue| queue.is_durable()).collect();
         if durable && !durable_targets.is_empty() {
             let (exchange, targets) = (route.exchange, route.durable.to_vec());
-            let fact = Fact::Published { seq, size, exchange, targets };
+            let fact = Fact::Published { seq, size, lifetime, exchange, targets };
             let late = route.transient.to_vec();
             self.log.push(Entry { fact, late, publisher: Some(session) });
             return;
         }
-        let mut reached = self.engine.place(seq, size, &route.transient);
-        reached += self.engine.place_durable(seq, size, &route.durable);
-        let mut expected = self.oracle.place(seq, size, &route.transient);
-        expected += self.oracle.place(seq, size, &durable_targets);
+        let mut reached = self.engine.place(seq, size, lifetime, &route.transient);
+        reached += self.engine.place_durable(seq, size, lifetime, &route.durable);
+        let mut expected = self.oracle.place(seq, size, lifetime, &route.transient);
+        expected += self.oracle.place(seq, size, lifetime, &durable_targets);
         assert_eq!(reached, expected, "queues that {seq} reached");
         assert_eq!(reached as usize, route.reach());
     }
@@ -359,9 +371,12 @@ fn names(op: &Op) -> (String, String) {
 
 fn request_of<'a>(op: &Op, queue: &'a str, exchange: &'a str) -> Topology<'a> {
     match *op {
-        Op::DeclareQueue { durable, visibility, .. } => {
+        Op::DeclareQueue { durable, visibility, ttl, .. } => {
             let visibility_ms = [300, 2_000, 30_000][usize::from(visibility)];
-            let options = QueueOptions { durable, visibility_ms, ..QueueOptions::default() };
+            let message_ttl_ms = [None, None, None, Some(200), Some(3_000)].get(usize::from(ttl));
+            let message_ttl_ms = message_ttl_ms.copied().flatten();
+            let options =
+                QueueOptions { durable, visibility_ms, message_ttl_ms, ..QueueOptions::default() };
             Topology::DeclareQueue(queue, options)
         }
         Op::DeleteQueue { if_empty, if_unused, .. } => {

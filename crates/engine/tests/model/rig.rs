@@ -9,8 +9,8 @@ use super::shelf::Shelf;
 use courant_engine::ledger::Ledger;
 use courant_engine::limits::SEQ_BLOCK;
 use courant_engine::{
-    Effects, Engine, ExchangeId, Principal, QueueId, Record, Route, SessionId, Settling,
-    SubscribeOptions,
+    Effects, Engine, ExchangeId, Lifetime, NEVER, Principal, QueueId, Record, Route, SessionId,
+    Settling, SubscribeOptions,
 };
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -93,8 +93,11 @@ impl Rig {
             Op::Miss => self.miss(),
             Op::Corrupt { queue, which } => self.corrupt(queue, which),
             Op::Replay { cut } => self.check_replay(usize::from(cut)),
-            Op::Publish { session, to, durable, size, times } => {
-                self.publish(session, to, durable, u32::from(size), times);
+            Op::Publish { session, to, durable, size, times, ttl } => {
+                let size = u32::from(size);
+                let deadline_ms = ttl.map_or(NEVER, |ttl| self.now_ms + u64::from(ttl));
+                let lifetime = Lifetime { admitted_ms: self.now_ms, deadline_ms };
+                self.publish(session, to, (durable, size, lifetime), times);
             }
             Op::Subscribe { .. }
             | Op::Unsubscribe { .. }
@@ -106,8 +109,8 @@ impl Rig {
             | Op::CloseSessionQueue { .. } => self.consume(op),
             _ => self.change_topology(op),
         }
-        self.check_effects();
         self.bring_at_once();
+        self.expire_all();
         self.check_effects();
         let total: usize = self.oracle.queues.values().map(|queue| queue.messages.len()).sum();
         if total < 300 || self.steps.is_multiple_of(32) {
@@ -151,9 +154,9 @@ impl Rig {
             let Entry { fact, late, .. } = &self.log[self.applied];
             self.engine.apply(&fact.record(), &mut self.effects);
             self.oracle.apply(fact);
-            if let (Fact::Published { seq, size, .. }, false) = (fact, late.is_empty()) {
-                let reached = self.engine.place(*seq, *size, late);
-                assert_eq!(reached, self.oracle.place(*seq, *size, late));
+            if let (Fact::Published { seq, size, lifetime, .. }, false) = (fact, late.is_empty()) {
+                let reached = self.engine.place(*seq, *size, *lifetime, late);
+                assert_eq!(reached, self.oracle.place(*seq, *size, *lifetime, late));
             }
             self.applied += 1;
             self.count("records applied", 1);
@@ -174,7 +177,8 @@ impl Rig {
             return;
         }
         let (exchange, targets) = (ExchangeId::DEFAULT, Vec::new());
-        let fact = Fact::Published { seq, size: 0, exchange, targets };
+        let fact =
+            Fact::Published { seq, size: 0, lifetime: Lifetime::default(), exchange, targets };
         self.note_number(seq);
         self.log.push(Entry { fact, late: Vec::new(), publisher: None });
         self.commit(usize::MAX);
@@ -194,6 +198,7 @@ impl Rig {
         self.engine = self.shelf.reopen(&self.log);
         self.oracle = Oracle::replay(self.log.iter().map(|entry| &entry.fact));
         self.oracle.stale = stale;
+        self.oracle.now_ms = self.now_ms;
         self.routes.clear();
         self.effects.clear();
         self.applied = self.log.len();
@@ -313,12 +318,37 @@ impl Rig {
         *expected = super::oracle::Expected::default();
     }
 
+    /// Whatever is due leaves, as far as it is in memory.
+    pub(crate) fn expire_all(&mut self) {
+        loop {
+            while self.engine.expire(self.now_ms, &mut self.effects) {}
+            if !self.bring_at_once() {
+                break;
+            }
+        }
+        self.oracle.expire_transient();
+        let expired = std::mem::take(&mut self.oracle.expired);
+        self.count("messages expired", expired);
+        let next = self.engine.next_alarm_ms();
+        assert!(next.is_none_or(|next| next > self.now_ms), "an alarm is left behind");
+    }
+
     fn check_counts(&self) {
+        let waiting = self.shelf.waiting();
         let counts: Vec<_> = self
             .engine
             .queues()
             .into_iter()
-            .map(|(name, id, counts)| (name.to_string(), id, counts))
+            .map(|(name, id, mut counts)| {
+                if let Some(queue) = self.oracle.queues.get(&id) {
+                    let (ready, overdue) = (queue.counts(0).ready, queue.overdue(self.now_ms));
+                    let left = (counts.ready + overdue).saturating_sub(ready);
+                    let may_be = if waiting.contains(&id) { overdue } else { 0 };
+                    assert!(left <= may_be, "{left} of {overdue} overdue are left in {id:?}");
+                    counts.ready += overdue - left;
+                }
+                (name.to_string(), id, counts)
+            })
             .collect();
         let expected: Vec<_> = self
             .oracle

@@ -161,6 +161,12 @@ impl Rig {
         let durable: Vec<u64> =
             queue.messages.iter().filter(|(_, m)| m.durable).map(|(seq, _)| *seq).collect();
         let Some(&seq) = durable.get(usize::from(which) % durable.len().max(1)) else { return };
+        let is_overdue = |queue: &super::queue::Queue| {
+            queue.messages.get(&seq).is_some_and(|message| message.is_overdue(self.now_ms))
+        };
+        if self.oracle.queues.values().any(is_overdue) {
+            return;
+        }
         self.engine.park_corrupt(seq, &mut self.effects);
         self.bring(usize::MAX);
         let once = self.effects.parked;
