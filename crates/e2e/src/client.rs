@@ -343,13 +343,15 @@ fn owned(reply: &Reply<'_>) -> Option<Incoming> {
         Reply::Ping => return None,
         Reply::Pong { .. } => Incoming::Pong,
         Reply::Cancel { fields } => Incoming::Notice("CANCEL", all(fields)),
+        Reply::Return { fields, .. } => Incoming::Notice("RETURN", all(fields)),
+        Reply::Item { fields } => Incoming::Notice("ITEM", all(fields)),
         Reply::Blocked { fields } => Incoming::Notice("BLOCKED", all(fields)),
         Reply::Unblocked { fields } => Incoming::Notice("UNBLOCKED", all(fields)),
     })
 }
 
 fn headers(fields: &Fields<'_>) -> Vec<(String, String)> {
-    fields.headers().map(|(name, value)| (unescaped(&name), unescaped(&value))).collect()
+    fields.headers().map(|h| (unescaped(&h.name), unescaped(&h.value))).collect()
 }
 
 fn all(fields: &Fields<'_>) -> Vec<(String, String)> {

@@ -78,7 +78,8 @@ fn json_message(out: &mut Vec<u8>, destination: Destination<'_>, fields: Fields<
 
 /// The other fields of the message, where it has any.
 fn json_properties(out: &mut Vec<u8>, fields: Fields<'_>) {
-    const ELSEWHERE: [&[u8]; 5] = [b"sub_id", b"msg_id", b"attempt", b"h", b"req"];
+    const ELSEWHERE: [&[u8]; 8] =
+        [b"sub_id", b"msg_id", b"attempt", b"h", b"hi", b"hb", b"hn", b"req"];
     let mut separator: &[u8] = b",\"properties\":{";
     for (key, value) in fields.iter().filter(|(key, _)| !ELSEWHERE.contains(key)) {
         out.extend_from_slice(separator);
@@ -95,7 +96,7 @@ fn json_properties(out: &mut Vec<u8>, fields: Fields<'_>) {
 /// A header that is given once is a string, one that is repeated is an array of them.
 fn json_headers(out: &mut Vec<u8>, fields: Fields<'_>) {
     let headers: Vec<_> =
-        fields.headers().map(|(name, value)| (lossy(name), lossy(value))).collect();
+        fields.headers().map(|header| (lossy(header.name), lossy(header.value))).collect();
     out.push(b'{');
     let mut separator: &[u8] = b"";
     for (at, (name, value)) in headers.iter().enumerate() {

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 use courant_wire::text::{
-    AckMode, Command, Confirm, Decoded, DestinationKind, Key, Login, LoginError, Options, SubMode,
-    Verb, WireError, decode,
+    AckMode, Command, Confirm, Decoded, DestinationKind, HeaderField, HeaderForm, Key, Listed,
+    Login, LoginError, OPTIONS, Options, SubMode, Verb, WireError, decode,
 };
 use courant_wire::{Excerpt, Handle, Limits, NameError};
 
@@ -84,7 +84,7 @@ fn all_options_of_a_publish() {
     let mut buffers = (Vec::new(), Vec::new());
     let headers: Vec<(Vec<u8>, Vec<u8>)> = options
         .headers()
-        .map(|(name, value)| {
+        .map(|HeaderField { name, value, .. }| {
             let name = name.bytes(&mut buffers.0).unwrap().to_vec();
             (name, value.bytes(&mut buffers.1).unwrap().to_vec())
         })
@@ -107,7 +107,88 @@ fn subscriptions() {
     let Command::Unsubscribe { sub_id, .. } = command(b"UNSUB sub_id:a%b\n") else { panic!() };
     assert_eq!(sub_id, b"a%b");
     let Command::Credit { sub_id, n, .. } = command(b"CREDIT n:7 sub_id:s\n") else { panic!() };
-    assert_eq!((sub_id, n), (&b"s"[..], 7));
+    assert_eq!((sub_id, n), (Some(&b"s"[..]), Some(7)));
+    let line = b"CREDIT bytes:4096 n:9\n";
+    let Command::Credit { sub_id, n, options } = command(line) else { panic!() };
+    assert_eq!((sub_id, n, options.number(Key::Bytes)), (None, Some(9), Some(4096)));
+}
+
+#[test]
+fn headers_have_types() {
+    let line = b"PUB queue:q hi:n=-5 h:t=x hb:b=no hn:z= 0\n\n";
+    let Command::Publish(publish) = command(line) else { panic!() };
+    let headers: Vec<HeaderField<'_>> = publish.options.headers().collect();
+    let told: Vec<_> =
+        headers.iter().map(|header| (header.name.raw(), header.form, header.value.raw())).collect();
+    assert_eq!(
+        told,
+        [
+            (&b"n"[..], HeaderForm::Int, &b"-5"[..]),
+            (b"t", HeaderForm::Text, b"x"),
+            (b"b", HeaderForm::Bool, b"no"),
+            (b"z", HeaderForm::Null, b""),
+        ]
+    );
+    assert_eq!(headers[0].int(), Some(-5));
+}
+
+#[test]
+fn declarations() {
+    let declared = |line: &'static [u8]| match command(line) {
+        Command::Declare { destination, options } => (destination, options),
+        other => panic!("{other:?}"),
+    };
+    let (queue, options) = declared(
+        b"DECLARE queue:q max_length:5 max_bytes:6 max_message_bytes:7 overflow:drop-oldest \
+          message_ttl:8 expires:9 max_attempts:10 exclusive:yes auto_delete:yes durable:no\n",
+    );
+    assert_eq!((queue.kind, queue.raw_name.raw()), (DestinationKind::Queue, &b"q"[..]));
+    let numbers = [
+        Key::MaxLength,
+        Key::MaxBytes,
+        Key::MaxMessageBytes,
+        Key::MessageTtl,
+        Key::Expires,
+        Key::MaxAttempts,
+    ]
+    .map(|key| options.number(key));
+    assert_eq!(numbers, [5, 6, 7, 8, 9, 10].map(Some));
+    assert_eq!(options.get(Key::Overflow).unwrap().raw(), b"drop-oldest");
+    let (queue, _) = declared(b"DECLARE queue: exclusive:yes durable:no\n");
+    assert_eq!((queue.kind, queue.raw_name.raw()), (DestinationKind::Queue, &b""[..]));
+    let (space, _) = declared(b"DECLARE namespace:team%20a\n");
+    assert_eq!(space.kind, DestinationKind::Namespace);
+    assert_eq!(space.name(&mut Vec::new()), Ok("team a"));
+    let (topic, options) = declared(b"DECLARE topic:t name:s max_length:5\n");
+    assert_eq!(topic.kind, DestinationKind::Topic);
+    assert_eq!(options.get(Key::Name).unwrap().raw(), b"s");
+    declared(b"DECLARE exchange:e kind:hash internal:yes auto_delete:yes alternate:other\n");
+}
+
+#[test]
+fn bindings_purges_and_lists() {
+    command(b"BIND exchange:e queue:q match:all-with-x h:a=1 hi:b=2 hn:c=\n");
+    command(b"UNBIND exchange:e exchange:f weight:1000\n");
+    let Command::Purge { destination, .. } = command(b"PURGE queue:q req:1\n") else { panic!() };
+    assert_eq!(destination.raw_name.raw(), b"q");
+    for list in Listed::ALL {
+        let line = format!("LIST {} after:a%20b count:1000\n", list.name());
+        let Command::List { what, options } = command(line.as_bytes()) else { panic!() };
+        assert_eq!((what, options.number(Key::Count)), (list, Some(1000)));
+        assert_eq!(options.get(Key::After).unwrap().bytes(&mut Vec::new()).unwrap(), b"a b");
+    }
+}
+
+#[test]
+fn every_option_can_be_decoded_for_each_of_its_verbs() {
+    // A set of keys is a u64 and a set of verbs a u32: none may share a bit.
+    let names: std::collections::BTreeSet<_> = OPTIONS.iter().map(|spec| spec.name).collect();
+    assert_eq!(names.len(), OPTIONS.len());
+    assert!(OPTIONS.len() <= 64 && Verb::ALL.len() <= 32);
+    for spec in OPTIONS {
+        assert_eq!(Key::parse(spec.name.as_bytes()), Some(spec.key));
+        assert!(Verb::ALL.into_iter().any(|verb| spec.is_for(verb)), "{}", spec.name);
+    }
 }
 
 #[test]
@@ -149,7 +230,9 @@ fn every_verb_is_read_in_any_case() {
         "CREDIT sub_id:s n:1",
         "PING req:1",
         "PONG",
-        "DECLARE exchange:e kind:topic durable:no",
+        "DECLARE exchange:e kind:topic internal:no",
+        "PURGE queue:q",
+        "LIST queues",
         "DELETE queue:q if_empty:yes if_unused:no",
         "BIND exchange:a queue:b key:x.*",
         "UNBIND topic:a exchange:b",
@@ -257,7 +340,8 @@ fn refusals_that_keep_the_framing() {
         ("UNSUB\n", missing(Verb::Unsub, Key::SubId)),
         ("UNSUB topic:e\n", unknown(Verb::Unsub, "topic")),
         ("CREDIT sub_id:s\n", missing(Verb::Credit, Key::N)),
-        ("CREDIT n:1\n", missing(Verb::Credit, Key::SubId)),
+        ("CREDIT\n", missing(Verb::Credit, Key::N)),
+        ("CREDIT sub_id:s n:1 bytes:5\n", conflict(Verb::Credit, Key::Bytes, "sub_id")),
         ("CREDIT sub_id:s n:0\n", bad(Key::N, "0")),
         ("ACK\n", missing(Verb::Ack, Key::MsgId)),
         ("ACK xyz\n", unexpected(Verb::Ack, "xyz")),
@@ -268,11 +352,6 @@ fn refusals_that_keep_the_framing() {
         ("ACK msg_id:lou\n", bad(Key::MsgId, "lou")),
         ("ACK msg_id:1 confirm:committed\n", bad(Key::Confirm, "committed")),
         ("NACK upto:1\n", unknown(Verb::Nack, "upto")),
-        (
-            "DECLARE queue:q kind:topic\n",
-            conflict(Verb::Declare, Key::Kind, "anything but an exchange"),
-        ),
-        ("DECLARE exchange:e kind:ring\n", bad(Key::Kind, "ring")),
         ("DELETE orders\n", bad_destination("orders")),
         ("BIND exchange:e\n", nowhere(Verb::Bind)),
         ("GET queue:q count:0\n", bad(Key::Count, "0")),
@@ -283,6 +362,66 @@ fn refusals_that_keep_the_framing() {
     ]);
     let Decoded::Refused { error, .. } = run(b"SUB queue:q sub_id:\xff\n") else { panic!() };
     assert_eq!(error, WireError::NotUtf8);
+}
+
+#[test]
+fn refused_topology_keeps_the_framing() {
+    all_keep_the_framing(&[
+        (
+            "DECLARE queue:q kind:topic\n",
+            conflict(Verb::Declare, Key::Kind, "anything but an exchange"),
+        ),
+        ("DECLARE exchange:e kind:ring\n", bad(Key::Kind, "ring")),
+        (
+            "DECLARE exchange:e max_length:5\n",
+            conflict(Verb::Declare, Key::MaxLength, "anything but a queue"),
+        ),
+        (
+            "DECLARE topic:t durable:no\n",
+            conflict(Verb::Declare, Key::Durable, "anything but a queue"),
+        ),
+        ("DECLARE queue:q name:n\n", conflict(Verb::Declare, Key::Name, "anything but a topic")),
+        (
+            "DECLARE topic:t auto_delete:yes\n",
+            conflict(Verb::Declare, Key::AutoDelete, "anything but a queue or an exchange"),
+        ),
+        ("DECLARE namespace:n passive:yes\n", conflict(Verb::Declare, Key::Passive, "a namespace")),
+        ("DECLARE queue:q max_length:0\n", bad(Key::MaxLength, "0")),
+        ("DECLARE queue:q overflow:drop\n", bad(Key::Overflow, "drop")),
+        ("DECLARE queue:q max_attempts:65536\n", bad(Key::MaxAttempts, "65536")),
+        ("DECLARE namespace:\n", bad_destination("namespace:")),
+        ("DECLARE topic:\n", bad_destination("topic:")),
+        ("DELETE namespace:n\n", bad_destination("namespace:n")),
+        ("DELETE queue:\n", bad_destination("queue:")),
+        (
+            "DELETE exchange:e if_empty:yes\n",
+            conflict(Verb::Delete, Key::IfEmpty, "anything but a queue"),
+        ),
+        ("PUB queue:q hi:a=1.5 0\n\n", bad(Key::HeaderInt, "a=1.5")),
+        ("PUB queue:q hb:a=true 0\n\n", bad(Key::HeaderBool, "a=true")),
+        ("PUB queue:q hn:a=x 0\n\n", bad(Key::HeaderNull, "a=x")),
+        ("PUB queue:q hi:a 0\n\n", bad(Key::HeaderInt, "a")),
+        (
+            "BIND exchange:e queue:q key:k weight:1\n",
+            conflict(Verb::Bind, Key::RoutingKey, "weight"),
+        ),
+        (
+            "BIND exchange:e queue:q key:k h:a=1\n",
+            conflict(Verb::Bind, Key::RoutingKey, "match or headers"),
+        ),
+        (
+            "UNBIND exchange:e queue:q weight:1 match:any\n",
+            conflict(Verb::Unbind, Key::Weight, "match or headers"),
+        ),
+        ("BIND exchange:e queue:q weight:1001\n", bad(Key::Weight, "1001")),
+        ("BIND exchange:e queue:q match:some\n", bad(Key::Match, "some")),
+        ("PURGE\n", nowhere(Verb::Purge)),
+        ("PURGE queue:q if_empty:yes\n", unknown(Verb::Purge, "if_empty")),
+        ("LIST\n", WireError::UnknownList { word: word("") }),
+        ("LIST cats\n", WireError::UnknownList { word: word("cats") }),
+        ("LIST queues count:1025\n", bad(Key::Count, "1025")),
+        ("LIST queues all\n", unexpected(Verb::List, "all")),
+    ]);
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
-use courant_wire::text::reply::{self, ErrReply, Published};
+use courant_wire::text::reply::{self, ErrReply, Published, Returned};
 use courant_wire::text::{
-    Confirm, DecodedReply, DestinationKind, Line, Login, Reply, ReplyError, Verb, decode_reply,
-    request,
+    Confirm, DecodedReply, DestinationKind, HeaderField, HeaderForm, Line, Login, Reply,
+    ReplyError, Verb, decode_reply, request,
 };
 use courant_wire::{Handle, Limits, MessageId};
 
@@ -92,7 +92,7 @@ fn messages() {
     assert_eq!(fields.handle(), Some(handle));
     assert_eq!(fields.number("attempt"), Some(2));
     assert!(body.is_empty());
-    let (name, value) = fields.headers().next().unwrap();
+    let HeaderField { name, value, .. } = fields.headers().next().unwrap();
     assert_eq!(name.bytes(&mut Vec::new()), Ok(&b"k=1"[..]));
     assert_eq!(value.bytes(&mut Vec::new()), Ok(&b"=%\xc3\xa9"[..]));
     let got = written(|out| reply::msg_prefix(out, b"queue:q", None, Some(b"7")));
@@ -121,8 +121,41 @@ fn notices() {
     let cancel = written(|out| reply::cancel(out, b"s1", "queue_deleted"));
     assert_eq!(cancel, "CANCEL sub_id:s1 reason:queue_deleted\n");
     assert!(matches!(decode(b"PING\n"), Reply::Ping));
+    assert_eq!(written(|out| reply::blocked(out, "disk")), "BLOCKED reason:disk\n");
+    assert_eq!(written(reply::unblocked), "UNBLOCKED\n");
     assert!(matches!(decode(b"BLOCKED reason:disk\n"), Reply::Blocked { .. }));
     assert!(matches!(decode(b"UNBLOCKED\n"), Reply::Unblocked { .. }));
+    let item = written(|out| reply::item(out).text("queue", b"a b").number("ready", 3).end());
+    assert_eq!(item, "ITEM queue:a%20b ready:3\n");
+    let Reply::Item { fields } = decode(item.as_bytes()) else { panic!() };
+    assert_eq!(fields.number("ready"), Some(3));
+}
+
+#[test]
+fn returned_messages() {
+    let mut returned = Returned { exchange: b"e", key: b"", reason: "unroutable", req: None };
+    let frame = written(|out| reply::returned(out, &returned, b"hi"));
+    assert_eq!(frame, "RETURN exchange:e reason:unroutable 2\nhi\n");
+    (returned.key, returned.req) = (b"a b", Some(&b"7"[..]));
+    let frame = written(|out| reply::returned(out, &returned, b"\n"));
+    assert_eq!(frame, "RETURN exchange:e key:a%20b reason:unroutable req:7 1\n\n\n");
+    let Reply::Return { fields, body } = decode(frame.as_bytes()) else { panic!() };
+    assert_eq!((fields.get("key").unwrap().raw(), body), (&b"a%20b"[..], &b"\n"[..]));
+}
+
+#[test]
+fn typed_headers_come_back() {
+    let line = written(|out| {
+        reply::item(out)
+            .typed_header(HeaderForm::Int, b"n", b"-1")
+            .typed_header(HeaderForm::Null, b"=", b"")
+            .header(b"t", b"x")
+            .end();
+    });
+    assert_eq!(line, "ITEM hi:n=-1 hn:%3D= h:t=x\n");
+    let Reply::Item { fields } = decode(line.as_bytes()) else { panic!() };
+    let forms: Vec<_> = fields.headers().map(|header| header.form).collect();
+    assert_eq!(forms, [HeaderForm::Int, HeaderForm::Null, HeaderForm::Text]);
 }
 
 #[test]
@@ -165,7 +198,9 @@ fn requests() {
 
 #[test]
 fn what_is_no_reply() {
-    let cases: [(&[u8], ReplyError); 6] = [
+    let cases: [(&[u8], ReplyError); 8] = [
+        (b"RETURN\n", ReplyError::BadMsg),
+        (b"RETURN exchange:e 2\nabc\n", ReplyError::BodyUnterminated),
         (b"ERR\n", ReplyError::BadErr),
         (b"ERR x name Sentence\n", ReplyError::BadErr),
         (b"MSG\n", ReplyError::BadMsg),

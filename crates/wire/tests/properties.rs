@@ -5,8 +5,8 @@
 mod seed;
 
 use courant_wire::text::{
-    Command, Decoded, DecodedReply, DestinationKind, Key, Line, OPTIONS, Reply, Verb, decode,
-    decode_reply, reply, request,
+    Command, Decoded, DecodedReply, DestinationKind, HeaderField, Key, Line, OPTIONS, Reply, Verb,
+    decode, decode_reply, reply, request,
 };
 use courant_wire::{Handle, Limits, MessageId};
 use proptest::prelude::*;
@@ -99,6 +99,12 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
             "\n\n",
             "key:k",
             "mode:live",
+            "queue:",
+            "namespace:n",
+            "queues",
+            "hi:a=5",
+            "hb:a=yes",
+            "hn:a=",
         ])
         .prop_map(|text| text.as_bytes().to_vec()),
         prop::collection::vec(any::<u8>(), 0..6),
@@ -145,6 +151,10 @@ fn valid() -> impl Strategy<Value = Vec<u8>> {
         "CREDIT sub_id:s n:5\r\n",
         "PUB queue:q priority:12 4\nlost\r\n",
         "DECLARE queue:a req:1\n",
+        "DECLARE queue: exclusive:yes\n",
+        "PUB topic:t hi:a=1 hn:b= 2\nhi\n",
+        "LIST bindings after:x\n",
+        "PURGE queue:q\n",
     ]);
     prop_oneof![publish, ack, others.prop_map(|text| text.as_bytes().to_vec())]
 }
@@ -225,7 +235,7 @@ proptest! {
         let got = publish.options.get(Key::RoutingKey)
             .map(|text| text.bytes(&mut Vec::new()).unwrap().to_vec());
         prop_assert_eq!(got, (kind != DestinationKind::Queue).then_some(key));
-        let got: Vec<_> = publish.options.headers().map(|(name, value)| {
+        let got: Vec<_> = publish.options.headers().map(|HeaderField { name, value, .. }| {
             let name = name.bytes(&mut Vec::new()).unwrap().to_vec();
             (name, value.bytes(&mut Vec::new()).unwrap().to_vec())
         }).collect();

@@ -13,7 +13,7 @@ fn row(spec: &OptionSpec) -> String {
     format!("| `{}:`{repeats} | {verbs} | {} | {} |", spec.name, spec.wants, spec.support.name())
 }
 
-const BY_NAME: [Verb; 12] = [
+const BY_NAME: [Verb; 15] = [
     Verb::Pub,
     Verb::Sub,
     Verb::Unsub,
@@ -25,7 +25,10 @@ const BY_NAME: [Verb; 12] = [
     Verb::Declare,
     Verb::Delete,
     Verb::Bind,
+    Verb::Unbind,
     Verb::Get,
+    Verb::Purge,
+    Verb::List,
 ];
 
 #[test]

@@ -130,11 +130,17 @@ impl Talk {
             self.session.forget(tag);
         }
         let done = match command {
+            _ if command.options().first_unsupported().is_some() => Err(unsupported(command)),
             Command::Subscribe { destination, options } => {
                 self.subscribe(destination, options).await
             }
             Command::Unsubscribe { sub_id, .. } => self.unsubscribe(sub_id, req),
-            Command::Credit { sub_id, n, .. } => self.credit(sub_id, *n, req),
+            Command::Credit { sub_id: Some(sub_id), n: Some(n), .. } => {
+                self.credit(sub_id, *n, req)
+            }
+            Command::Credit { .. } => {
+                Err(Refused::about(Refusal::NotSupported, "CREDIT of the session"))
+            }
             Command::Declare { destination, options } => self.declare(destination, options).await,
             Command::Delete { destination, options } => self.delete(destination, options).await,
             Command::Bind { source, target, options } => {
@@ -144,6 +150,9 @@ impl Talk {
                 self.bind((source, target), options, false).await
             }
             Command::Get { destination, options } => self.get(destination, options).await,
+            Command::Purge { .. } | Command::List { .. } => {
+                Err(Refused::about(Refusal::NotSupported, verb.name()))
+            }
             Command::Stats { destination, .. } => self.stats(destination.as_ref(), req),
             Command::Quit { .. } => {
                 Line::ok(&mut self.replies, req).end();
@@ -264,7 +273,13 @@ impl Talk {
         options: &Options<'_>,
     ) -> Result<(), Refused> {
         let mut buffer = Vec::new();
+        if destination.raw_name.raw().is_empty() {
+            return Err(Refused::about(Refusal::NotSupported, "a queue without a name"));
+        }
         let name = destination.name(&mut buffer)?;
+        if options.get(Key::Name).is_some() {
+            return Err(Refused::about(Refusal::NotSupported, "name: of DECLARE"));
+        }
         if options.yes_no(Key::Passive) == Some(true) {
             return self.inspect(destination.kind, name, options.req());
         }
@@ -276,10 +291,7 @@ impl Talk {
                     options.number(Key::Visibility).unwrap_or(defaults.visibility_ms);
                 Topology::DeclareQueue(name, QueueOptions { durable, visibility_ms, ..defaults })
             }
-            _ if options.get(Key::Durable).is_some() || options.get(Key::Visibility).is_some() => {
-                let what = "durable: or visibility: of something that is not a queue";
-                return Err(Refused::about(Refusal::NotSupported, what));
-            }
+            DestinationKind::Namespace => Topology::DeclareNamespace(name),
             DestinationKind::Topic => {
                 Topology::DeclareExchange(name, ExchangeOptions::of(ExchangeKind::Fanout))
             }
@@ -327,6 +339,9 @@ impl Talk {
     ) -> Result<(), Refused> {
         let mut buffer = Vec::new();
         let name = destination.name(&mut buffer)?;
+        if options.get(Key::Name).is_some() {
+            return Err(Refused::about(Refusal::NotSupported, "name: of DELETE"));
+        }
         let is_set = |key| options.yes_no(key) == Some(true);
         let (if_empty, if_unused) = (is_set(Key::IfEmpty), is_set(Key::IfUnused));
         let request = match destination.kind {
@@ -349,6 +364,9 @@ impl Talk {
         options: &Options<'_>,
         is_bind: bool,
     ) -> Result<(), Refused> {
+        if options.headers().next().is_some() {
+            return Err(Refused::about(Refusal::NotSupported, "a binding by headers"));
+        }
         let (mut source_buffer, mut target_buffer) = (Vec::new(), Vec::new());
         let exchange = source.name(&mut source_buffer)?;
         let name = target.name(&mut target_buffer)?;
@@ -425,6 +443,12 @@ impl Talk {
         line.end();
         Ok(())
     }
+}
+
+/// A command with an option that the broker does not have.
+fn unsupported(command: &Command<'_>) -> Refused {
+    let key = command.options().first_unsupported().map_or("", Key::name);
+    Refused::about(Refusal::NotSupported, &format!("{key}:"))
 }
 
 fn subscribe_options(options: &Options<'_>) -> SubscribeOptions {

@@ -68,10 +68,11 @@ pub(super) async fn greet(
     let subscriptions = Arc::new(Subscriptions::default());
     let writer = Arc::new(writer);
     let outlet = TextOutlet::new(Arc::clone(&writer), Arc::clone(&subscriptions));
-    let session = match door.broker.attach(NAMESPACE_DEFAULT, principal, Box::new(outlet)) {
+    let namespace = connect.login.namespace.as_deref().unwrap_or(NAMESPACE_DEFAULT);
+    let session = match door.broker.attach(namespace, principal, Box::new(outlet)) {
         Ok(session) => session,
         Err(refusal) => {
-            let refused = Refused::about(refusal, NAMESPACE_DEFAULT);
+            let refused = Refused::about(refusal, namespace);
             say_refused(&writer, &refused, connect.req.as_deref()).await;
             return None;
         }
@@ -128,6 +129,10 @@ fn take_connect(carry: &mut Vec<u8>) -> Result<Option<Connect>, Refused> {
             }
             Decoded::Command { command: Command::Connect { json, options }, consumed } => {
                 let login = Login::parse(json).map_err(|error| Refused::from(&error))?;
+                if login.credit.is_some() || login.credit_bytes.is_some() {
+                    let refused = Refused::about(Refusal::NotSupported, "credit in CONNECT");
+                    return Err(Refused { closes: true, ..refused });
+                }
                 (consumed, Connect { login, req: options.req().map(<[u8]>::to_vec) })
             }
             Decoded::Refused { error: error @ WireError::LineTooLong { .. }, .. } => {

@@ -1,8 +1,8 @@
 //! A message as this door writes it: MSG, its fields, its body.
 
 use courant::{Header, Lease, Message, Properties, Value};
-use courant_wire::text::Line;
 use courant_wire::text::reply;
+use courant_wire::text::{HeaderForm, Line};
 use courant_wire::{Handle, MessageId};
 
 /// Writes one MSG after its prefix.
@@ -43,9 +43,15 @@ pub(crate) fn write_message(
 pub(crate) fn properties<'o>(mut line: Line<'o>, properties: &Properties<'_>) -> Line<'o> {
     for Header { name, value } in properties.headers {
         line = match value {
-            Value::Null => line.header(name.as_bytes(), b""),
-            Value::Bool(value) => line.header(name.as_bytes(), value.to_string().as_bytes()),
-            Value::Int(value) => line.header(name.as_bytes(), value.to_string().as_bytes()),
+            Value::Null => line.typed_header(HeaderForm::Null, name.as_bytes(), b""),
+            Value::Bool(value) => {
+                let word: &[u8] = if *value { b"yes" } else { b"no" };
+                line.typed_header(HeaderForm::Bool, name.as_bytes(), word)
+            }
+            Value::Int(value) => {
+                let number = value.to_string();
+                line.typed_header(HeaderForm::Int, name.as_bytes(), number.as_bytes())
+            }
             Value::Float(value) => line.header(name.as_bytes(), value.to_string().as_bytes()),
             Value::Text(value) => line.header(name.as_bytes(), value.as_bytes()),
             Value::Bytes(value) => line.header(name.as_bytes(), value),

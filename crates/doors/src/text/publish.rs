@@ -7,7 +7,9 @@ use courant::{
 };
 use courant_wire::Text;
 use courant_wire::text::reply;
-use courant_wire::text::{Confirm, Destination, DestinationKind, Key, Options, Publish, Verb};
+use courant_wire::text::{
+    Confirm, Destination, DestinationKind, HeaderField, HeaderForm, Key, Options, Publish, Verb,
+};
 
 /// Messages of one read that go to the broker together.
 #[derive(Debug, Default)]
@@ -187,7 +189,9 @@ fn to<'a>(kind: DestinationKind, name: &'a str, key: &'a [u8]) -> courant::Desti
     match kind {
         DestinationKind::Queue => courant::Destination::Queue(name),
         DestinationKind::Topic => courant::Destination::Topic(name),
-        DestinationKind::Exchange => courant::Destination::Exchange(name, key),
+        DestinationKind::Exchange | DestinationKind::Namespace => {
+            courant::Destination::Exchange(name, key)
+        }
     }
 }
 
@@ -209,10 +213,40 @@ fn write_published(out: &mut Vec<u8>, req: Option<&[u8]>, published: &Published)
     reply::published(out, req, &reply::Published { id, level, queues, duplicates: None });
 }
 
+/// The value of a header, unescaped.
+#[derive(Debug)]
+pub(crate) enum Carrying {
+    Text(String),
+    Int(i64),
+    Bool(bool),
+    Null,
+}
+
+impl Carrying {
+    pub(crate) fn read(header: &HeaderField<'_>) -> Result<Self, Refused> {
+        Ok(match header.form {
+            HeaderForm::Text => Self::Text(unescape(&header.value)?),
+            // The decoder looked that it is one.
+            HeaderForm::Int => Self::Int(header.int().unwrap_or_default()),
+            HeaderForm::Bool => Self::Bool(header.value.raw() == b"yes"),
+            HeaderForm::Null => Self::Null,
+        })
+    }
+
+    pub(crate) fn value(&self) -> Value<'_> {
+        match self {
+            Self::Text(text) => Value::Text(text),
+            Self::Int(int) => Value::Int(*int),
+            Self::Bool(bool) => Value::Bool(*bool),
+            Self::Null => Value::Null,
+        }
+    }
+}
+
 /// The options that travel with a message, unescaped.
 #[derive(Debug, Default)]
 struct Carried {
-    headers: Vec<(String, String)>,
+    headers: Vec<(String, Carrying)>,
     content_type: Option<String>,
     content_encoding: Option<String>,
     correlation_id: Option<Vec<u8>>,
@@ -224,8 +258,8 @@ struct Carried {
 impl Carried {
     fn read(options: &Options<'_>) -> Result<Self, Refused> {
         let mut headers = Vec::new();
-        for (name, value) in options.headers() {
-            headers.push((unescape(&name)?, unescape(&value)?));
+        for header in options.headers() {
+            headers.push((unescape(&header.name)?, Carrying::read(&header)?));
         }
         let mut buffer = Vec::new();
         let correlation_id = match options.get(Key::CorrelationId) {
@@ -247,7 +281,7 @@ impl Carried {
 
     fn headers(&self) -> Vec<Header<'_>> {
         let headers = self.headers.iter();
-        headers.map(|(name, value)| Header { name, value: Value::Text(value) }).collect()
+        headers.map(|(name, value)| Header { name, value: value.value() }).collect()
     }
 
     fn properties<'a>(&'a self, headers: &'a [Header<'a>]) -> Properties<'a> {

@@ -49,9 +49,9 @@ impl From<&WireError> for Refused {
             WireError::BodyTooLarge { .. } => Refusal::MessageTooLarge,
             WireError::BodyUnterminated { .. } => Refusal::BodyNotEnded,
             WireError::UnknownVerb { .. } => Refusal::UnknownVerb,
-            WireError::MissingDestination { .. } | WireError::MissingOption { .. } => {
-                Refusal::MissingField
-            }
+            WireError::MissingDestination { .. }
+            | WireError::MissingOption { .. }
+            | WireError::UnknownList { .. } => Refusal::MissingField,
             WireError::BadValue { key, .. } if matches!(key.name(), "msg_id" | "upto") => {
                 Refusal::BadHandle
             }

@@ -42,7 +42,7 @@ impl Subscription {
     pub(crate) fn is_plain(&self, exchange: &[u8], key: &[u8]) -> bool {
         match self.kind {
             DestinationKind::Queue => exchange.is_empty() && key == &*self.name,
-            DestinationKind::Topic | DestinationKind::Exchange => {
+            DestinationKind::Topic | DestinationKind::Exchange | DestinationKind::Namespace => {
                 key.is_empty() && exchange == &*self.name
             }
         }

@@ -4,7 +4,7 @@
 
 use super::destination::Destination;
 use super::frame::{TakenBody, TakenLine, take_body, take_line};
-use super::options::{next_word, split_at_colon, split_header, trim_spaces, words};
+use super::options::{Headers, next_word, split_at_colon, trim_spaces, words};
 use crate::decimal;
 use crate::escape::Text;
 use crate::excerpt::Excerpt;
@@ -56,8 +56,8 @@ pub enum ReplyError {
     /// ERR without number, name or sentence.
     #[error("the server sent an ERR without number and name")]
     BadErr,
-    /// MSG without a destination, or without a size at its end.
-    #[error("the server sent a MSG without destination and size")]
+    /// MSG without a destination, or MSG or RETURN without a size at its end.
+    #[error("the server sent a message without destination and size")]
     BadMsg,
     /// A body that is larger than the limit.
     #[error("the server sent a body of more than {bytes_max} bytes")]
@@ -110,12 +110,24 @@ pub enum Reply<'a> {
         /// `sub_id` and `reason`.
         fields: Fields<'a>,
     },
-    /// Publishing is held back (reserved).
+    /// A message that reached nobody comes back, before the OK of its PUB.
+    Return {
+        /// `exchange`, `key`, `reason`, `req`.
+        fields: Fields<'a>,
+        /// The body.
+        body: &'a [u8],
+    },
+    /// One thing of a LIST, before its OK.
+    Item {
+        /// What it is like.
+        fields: Fields<'a>,
+    },
+    /// Publishing is held back.
     Blocked {
         /// `reason`.
         fields: Fields<'a>,
     },
-    /// Publishing goes on (reserved).
+    /// Publishing goes on.
     Unblocked {
         /// None yet.
         fields: Fields<'a>,
@@ -154,11 +166,9 @@ impl<'a> Fields<'a> {
         MessageId::parse(self.get("msg_id")?.raw()).ok()
     }
 
-    /// Names and values of the headers.
-    pub fn headers(&self) -> impl Iterator<Item = (Text<'a>, Text<'a>)> + use<'a> {
-        words(self.raw)
-            .filter_map(|word| word.strip_prefix(b"h:").and_then(split_header))
-            .map(|(name, value)| (Text::new(name), Text::new(value)))
+    /// The headers, in order.
+    pub fn headers(&self) -> Headers<'a> {
+        Headers::of(self.raw)
     }
 }
 
@@ -178,7 +188,23 @@ pub fn decode_reply<'a>(input: &'a [u8], limits: &Limits) -> DecodedReply<'a> {
     };
     let fields = Fields { raw: rest };
     let reply = match word {
-        b"MSG" => return decode_msg(input, rest, end, limits),
+        b"MSG" => {
+            return match parse_msg(rest) {
+                Some((destination, fields, size)) => {
+                    let whole = |body| Reply::Msg { destination, fields, body };
+                    decode_body(input, (end, size), limits, whole)
+                }
+                None => DecodedReply::Malformed { error: ReplyError::BadMsg },
+            };
+        }
+        b"RETURN" => {
+            return match split_size(rest) {
+                Some((fields, size)) => {
+                    decode_body(input, (end, size), limits, |body| Reply::Return { fields, body })
+                }
+                None => DecodedReply::Malformed { error: ReplyError::BadMsg },
+            };
+        }
         b"OK" => Reply::Ok { fields },
         b"ERR" => match parse_err(rest) {
             Some(reply) => reply,
@@ -187,6 +213,7 @@ pub fn decode_reply<'a>(input: &'a [u8], limits: &Limits) -> DecodedReply<'a> {
         b"PING" => Reply::Ping,
         b"PONG" => Reply::Pong { fields },
         b"CANCEL" => Reply::Cancel { fields },
+        b"ITEM" => Reply::Item { fields },
         b"BLOCKED" => Reply::Blocked { fields },
         b"UNBLOCKED" => Reply::Unblocked { fields },
         _ => {
@@ -197,24 +224,20 @@ pub fn decode_reply<'a>(input: &'a [u8], limits: &Limits) -> DecodedReply<'a> {
     DecodedReply::Reply { reply, consumed: end }
 }
 
-fn decode_msg<'a>(
+/// The reply that a line and the body of `size` bytes behind it make.
+fn decode_body<'a>(
     input: &'a [u8],
-    words: &'a [u8],
-    start: usize,
+    (start, size): (usize, u64),
     limits: &Limits,
+    whole: impl FnOnce(&'a [u8]) -> Reply<'a>,
 ) -> DecodedReply<'a> {
     let bytes_max = limits.body_bytes_max;
-    let Some((destination, fields, size)) = parse_msg(words) else {
-        return DecodedReply::Malformed { error: ReplyError::BadMsg };
-    };
     let size = match usize::try_from(size) {
         Ok(size) if size <= bytes_max => size,
         _ => return DecodedReply::Malformed { error: ReplyError::BodyTooLarge { bytes_max } },
     };
     match take_body(input, start, size) {
-        TakenBody::Whole { body, end } => {
-            DecodedReply::Reply { reply: Reply::Msg { destination, fields, body }, consumed: end }
-        }
+        TakenBody::Whole { body, end } => DecodedReply::Reply { reply: whole(body), consumed: end },
         TakenBody::Partial { wanted } => DecodedReply::Incomplete { wanted },
         TakenBody::Unterminated => DecodedReply::Malformed { error: ReplyError::BodyUnterminated },
     }
@@ -224,8 +247,14 @@ fn decode_msg<'a>(
 fn parse_msg(words: &[u8]) -> Option<(Destination<'_>, Fields<'_>, u64)> {
     let mut rest = trim_spaces(words);
     let destination = Destination::parse(next_word(&mut rest)?)?;
-    let (fields, size) = rest.split_at_checked(memchr::memrchr(b' ', rest)? + 1)?;
-    Some((destination, Fields { raw: fields }, decimal::parse(size).ok()?))
+    let (fields, size) = split_size(rest)?;
+    Some((destination, fields, size))
+}
+
+/// Fields, size.
+fn split_size(words: &[u8]) -> Option<(Fields<'_>, u64)> {
+    let (fields, size) = words.split_at_checked(memchr::memrchr(b' ', words)? + 1)?;
+    Some((Fields { raw: fields }, decimal::parse(size).ok()?))
 }
 
 /// Number, name, then the three known fields in their order, then the sentence.

@@ -76,13 +76,14 @@ pub enum Command<'a> {
     Reject(Settle<'a>),
     /// `EXTEND msg_id:H… [ms:N]`
     Extend(Settle<'a>),
-    /// `CREDIT sub_id:ID n:N`
+    /// `CREDIT sub_id:ID n:N`, or `CREDIT [n:N] [bytes:N]` for the session's own
     Credit {
-        /// The subscription.
-        sub_id: &'a [u8],
-        /// Messages to add to its credit, at least one.
-        n: u32,
-        /// `req` only.
+        /// The subscription; none is the session.
+        sub_id: Option<&'a [u8]>,
+        /// Messages to add to the subscription's credit, or those that may be open in the session;
+        /// at least one.
+        n: Option<u32>,
+        /// `bytes` of the session, and `req`.
         options: Options<'a>,
     },
     /// `PING`
@@ -131,6 +132,20 @@ pub enum Command<'a> {
         /// All of GET.
         options: Options<'a>,
     },
+    /// `PURGE queue:Q`
+    Purge {
+        /// The queue.
+        destination: Destination<'a>,
+        /// `req` only.
+        options: Options<'a>,
+    },
+    /// `LIST queues|… [after:NAME] [count:N]`
+    List {
+        /// What.
+        what: Listed,
+        /// All of LIST.
+        options: Options<'a>,
+    },
     /// `STATS [destination]`
     Stats {
         /// What to show; everything if there is none.
@@ -165,6 +180,8 @@ impl<'a> Command<'a> {
             Self::Bind { .. } => Verb::Bind,
             Self::Unbind { .. } => Verb::Unbind,
             Self::Get { .. } => Verb::Get,
+            Self::Purge { .. } => Verb::Purge,
+            Self::List { .. } => Verb::List,
             Self::Stats { .. } => Verb::Stats,
             Self::Quit { .. } => Verb::Quit,
         }
@@ -189,6 +206,8 @@ impl<'a> Command<'a> {
             | Self::Bind { options, .. }
             | Self::Unbind { options, .. }
             | Self::Get { options, .. }
+            | Self::Purge { options, .. }
+            | Self::List { options, .. }
             | Self::Stats { options, .. }
             | Self::Quit { options } => *options,
         }
@@ -197,6 +216,50 @@ impl<'a> Command<'a> {
     /// The token of `req:`, to be echoed in the reply.
     pub fn req(&self) -> Option<&'a [u8]> {
         self.options().req()
+    }
+}
+
+/// What LIST lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Listed {
+    Queues,
+    Exchanges,
+    Bindings,
+    Subscriptions,
+    Sessions,
+    Workers,
+    Namespaces,
+}
+
+impl Listed {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Queues,
+        Self::Exchanges,
+        Self::Bindings,
+        Self::Subscriptions,
+        Self::Sessions,
+        Self::Workers,
+        Self::Namespaces,
+    ];
+
+    /// The word on the line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queues => "queues",
+            Self::Exchanges => "exchanges",
+            Self::Bindings => "bindings",
+            Self::Subscriptions => "subscriptions",
+            Self::Sessions => "sessions",
+            Self::Workers => "workers",
+            Self::Namespaces => "namespaces",
+        }
+    }
+
+    /// The list that `word` names.
+    pub fn parse(word: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|list| list.name().as_bytes() == word)
     }
 }
 

@@ -7,7 +7,7 @@
 //! against the table, then what excludes what. Only a wrong line length, size, or end of a body
 //! loses the framing.
 
-use super::command::{Command, Decoded, Publish, Settle};
+use super::command::{Command, Decoded, Listed, Publish, Settle};
 use super::destination::{Destination, DestinationKind};
 use super::error::WireError;
 use super::frame::{TakenBody, TakenLine, take_body, take_line};
@@ -170,7 +170,7 @@ fn publish<'a>(head: &'a [u8], body: &'a [u8], limits: &Limits) -> Result<Publis
 fn decode_rest<'a>(verb: Verb, words: &'a [u8], limits: &Limits) -> Result<Command<'a>, WireError> {
     let mut rest = words;
     match verb {
-        Verb::Sub | Verb::Declare | Verb::Delete | Verb::Get => {
+        Verb::Sub | Verb::Declare | Verb::Delete | Verb::Get | Verb::Purge => {
             let destination = take_destination(verb, &mut rest)?;
             let options = Options::check(rest, verb, limits)?;
             with_destination(verb, destination, options)
@@ -179,10 +179,17 @@ fn decode_rest<'a>(verb: Verb, words: &'a [u8], limits: &Limits) -> Result<Comma
             let source = take_destination(verb, &mut rest)?;
             let target = take_destination(verb, &mut rest)?;
             let options = Options::check(rest, verb, limits)?;
+            check_binding(verb, &options)?;
             Ok(match verb {
                 Verb::Bind => Command::Bind { source, target, options },
                 _ => Command::Unbind { source, target, options },
             })
+        }
+        Verb::List => {
+            let word = next_word(&mut rest).unwrap_or_default();
+            let unknown = WireError::UnknownList { word: Excerpt::from(word) };
+            let what = Listed::parse(word).ok_or(unknown)?;
+            Ok(Command::List { what, options: Options::check(rest, verb, limits)? })
         }
         Verb::Stats => {
             let destination = match take_destination(verb, &mut rest) {
@@ -213,7 +220,6 @@ fn with_destination<'a>(
     destination: Destination<'a>,
     options: Options<'a>,
 ) -> Result<Command<'a>, WireError> {
-    use DestinationKind::{Exchange, Queue};
     let conflict = |key: Key, other: &'static str| match options.get(key) {
         Some(_) => Err(WireError::Conflict { verb, key, other }),
         None => Ok(()),
@@ -226,7 +232,7 @@ fn with_destination<'a>(
                 conflict(Key::Visibility, "mode:live")?;
                 conflict(Key::Credit, "mode:live")?;
             }
-            if destination.kind == Queue {
+            if destination.kind == DestinationKind::Queue {
                 conflict(Key::Mode, "a queue")?;
                 conflict(Key::Name, "a queue")?;
                 conflict(Key::RoutingKey, "a queue")?;
@@ -234,14 +240,61 @@ fn with_destination<'a>(
             Ok(Command::Subscribe { destination, options })
         }
         Verb::Declare => {
-            if destination.kind != Exchange {
-                conflict(Key::Kind, "anything but an exchange")?;
-            }
+            check_subject(verb, destination, &options)?;
             Ok(Command::Declare { destination, options })
         }
-        Verb::Delete => Ok(Command::Delete { destination, options }),
+        Verb::Delete => {
+            check_subject(verb, destination, &options)?;
+            Ok(Command::Delete { destination, options })
+        }
+        Verb::Purge => Ok(Command::Purge { destination, options }),
         _ => Ok(Command::Get { destination, options }),
     }
+}
+
+/// What DECLARE and DELETE may say of what: a topic with a `name:` is that subscriber, which has a
+/// queue.
+fn check_subject(
+    verb: Verb,
+    destination: Destination<'_>,
+    options: &Options<'_>,
+) -> Result<(), WireError> {
+    use DestinationKind::{Exchange, Namespace, Queue, Topic};
+    let kind = destination.kind;
+    let is_queue = kind == Queue || kind == Topic && options.get(Key::Name).is_some();
+    for (key, _) in options.iter() {
+        let (goes, other) = match key {
+            Key::Req => (true, ""),
+            Key::Name => (kind == Topic, "anything but a topic"),
+            Key::Kind | Key::Internal | Key::Alternate => {
+                (kind == Exchange, "anything but an exchange")
+            }
+            Key::AutoDelete => {
+                (is_queue || kind == Exchange, "anything but a queue or an exchange")
+            }
+            Key::Passive | Key::IfUnused => (kind != Namespace, "a namespace"),
+            _ => (is_queue, "anything but a queue"),
+        };
+        if !goes {
+            return Err(WireError::Conflict { verb, key, other });
+        }
+    }
+    Ok(())
+}
+
+/// A binding has one kind of key: `key:`, `weight:`, or headers and how they match.
+fn check_binding(verb: Verb, options: &Options<'_>) -> Result<(), WireError> {
+    let is_headers = options.get(Key::Match).is_some() || options.headers().next().is_some();
+    for (key, other, is_there) in [
+        (Key::RoutingKey, "weight", options.get(Key::Weight).is_some()),
+        (Key::RoutingKey, "match or headers", is_headers),
+        (Key::Weight, "match or headers", is_headers),
+    ] {
+        if is_there && options.get(key).is_some() {
+            return Err(WireError::Conflict { verb, key, other });
+        }
+    }
+    Ok(())
 }
 
 fn without_destination(verb: Verb, options: Options<'_>) -> Result<Command<'_>, WireError> {
@@ -254,9 +307,16 @@ fn without_destination(verb: Verb, options: Options<'_>) -> Result<Command<'_>, 
     Ok(match verb {
         Verb::Unsub => Command::Unsubscribe { sub_id: sub_id()?, options },
         Verb::Credit => {
-            let number = options.number(Key::N).ok_or(missing(Key::N))?;
-            let n = u32::try_from(number).map_err(|_| missing(Key::N))?;
-            Command::Credit { sub_id: sub_id()?, n, options }
+            let sub_id = options.token(Key::SubId);
+            let n = options.number(Key::N).and_then(|n| u32::try_from(n).ok());
+            let has_bytes = options.get(Key::Bytes).is_some();
+            if sub_id.is_some() && has_bytes {
+                return Err(WireError::Conflict { verb, key: Key::Bytes, other: "sub_id" });
+            }
+            if n.is_none() && !has_bytes {
+                return Err(missing(Key::N));
+            }
+            Command::Credit { sub_id, n, options }
         }
         Verb::Ack => Command::Ack(settle()?),
         Verb::Nack => Command::Nack(settle()?),
@@ -271,8 +331,11 @@ fn without_destination(verb: Verb, options: Options<'_>) -> Result<Command<'_>, 
 /// Takes the next word, which has to be a destination, off `rest`.
 fn take_destination<'a>(verb: Verb, rest: &mut &'a [u8]) -> Result<Destination<'a>, WireError> {
     let word = next_word(rest).ok_or(WireError::MissingDestination { verb })?;
-    let destination =
-        Destination::parse(word).ok_or(WireError::BadDestination { word: Excerpt::from(word) })?;
+    let destination = match verb {
+        Verb::Declare => Destination::parse_declared(word),
+        _ => Destination::parse(word),
+    };
+    let destination = destination.ok_or(WireError::BadDestination { word: Excerpt::from(word) })?;
     if destination.raw_name.is_escaped() && !is_well_formed(destination.raw_name.raw()) {
         return Err(WireError::BadEscape { word: Excerpt::from(word) });
     }

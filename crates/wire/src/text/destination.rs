@@ -1,4 +1,5 @@
-//! Where a command points: `queue:NAME`, `topic:NAME`, `exchange:NAME`.
+//! Where a command points: `queue:NAME`, `topic:NAME`, `exchange:NAME`; DECLARE knows
+//! `namespace:NAME` too.
 
 use crate::escape::{NameError, Text};
 
@@ -11,6 +12,8 @@ pub enum DestinationKind {
     Topic,
     /// `exchange:`
     Exchange,
+    /// `namespace:`, of DECLARE only.
+    Namespace,
 }
 
 impl DestinationKind {
@@ -20,6 +23,7 @@ impl DestinationKind {
             Self::Queue => "queue",
             Self::Topic => "topic",
             Self::Exchange => "exchange",
+            Self::Namespace => "namespace",
         }
     }
 }
@@ -30,7 +34,7 @@ impl DestinationKind {
 pub struct Destination<'a> {
     /// What it names.
     pub kind: DestinationKind,
-    /// The name, not yet unescaped, not empty, its escapes well formed.
+    /// The name, not yet unescaped, its escapes well formed; empty only in `DECLARE queue:`.
     pub raw_name: Text<'a>,
 }
 
@@ -39,6 +43,19 @@ impl<'a> Destination<'a> {
     pub fn parse(word: &'a [u8]) -> Option<Self> {
         let (kind, name) = Self::split(word)?;
         Some(Self { kind, raw_name: Text::new(name) })
+    }
+
+    /// As [`Destination::parse`], of DECLARE: a namespace too, and a queue without a name, for
+    /// which the server chooses one.
+    pub(crate) fn parse_declared(word: &'a [u8]) -> Option<Self> {
+        if let Some(name) = word.strip_prefix(b"namespace:") {
+            let (kind, raw_name) = (DestinationKind::Namespace, Text::new(name));
+            return if name.is_empty() { None } else { Some(Self { kind, raw_name }) };
+        }
+        if word == b"queue:" {
+            return Some(Self { kind: DestinationKind::Queue, raw_name: Text::plain(b"") });
+        }
+        Self::parse(word)
     }
 
     /// As [`Destination::parse`] for a word that is known to have no `%`.

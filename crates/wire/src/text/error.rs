@@ -54,6 +54,15 @@ pub enum WireError {
         /// What stands there.
         word: Excerpt,
     },
+    /// LIST without a word that says what, or with one that names no list.
+    #[error(
+        "LIST needs queues, exchanges, bindings, subscriptions, sessions, workers or namespaces, \
+         not \"{word}\""
+    )]
+    UnknownList {
+        /// What stands there; may be empty.
+        word: Excerpt,
+    },
     /// A word that is neither `key:value` nor anything else this command takes.
     #[error("{verb} does not take \"{word}\"; options are written key:value")]
     UnexpectedWord {

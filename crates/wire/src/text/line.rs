@@ -2,6 +2,7 @@
 //! body. A line is whole only after one of the `end` methods.
 
 use super::destination::DestinationKind;
+use super::option::HeaderForm;
 use crate::decimal;
 use crate::escape::{escape, escape_also};
 use crate::id::{Handle, MessageId};
@@ -89,8 +90,13 @@ impl<'o> Line<'o> {
     }
 
     /// Adds `h:NAME=VALUE`, both escaped.
-    pub fn header(mut self, name: &[u8], value: &[u8]) -> Self {
-        self.key("h");
+    pub fn header(self, name: &[u8], value: &[u8]) -> Self {
+        self.typed_header(HeaderForm::Text, name, value)
+    }
+
+    /// Adds a header whose value is of that form: a decimal number, `yes` or `no`, or nothing.
+    pub fn typed_header(mut self, form: HeaderForm, name: &[u8], value: &[u8]) -> Self {
+        self.key(form.key());
         escape_also(self.out, name, b'=');
         self.out.push(b'=');
         escape(self.out, value);

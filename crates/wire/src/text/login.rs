@@ -21,6 +21,15 @@ pub struct Login {
     /// Instead of user and password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// The namespace of all names; `/` if it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Messages that may be open at once in the whole session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credit: Option<u32>,
+    /// The same in bytes of their bodies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credit_bytes: Option<u64>,
     /// Whether a command without `req:` gets an OK.
     pub verbose: bool,
 }
@@ -59,6 +68,9 @@ impl Default for Login {
             user: None,
             password: None,
             token: None,
+            namespace: None,
+            credit: None,
+            credit_bytes: None,
             verbose: true,
         }
     }
@@ -100,6 +112,7 @@ impl std::fmt::Debug for Login {
             .field("version", &self.version)
             .field("client_id", &self.client_id)
             .field("user", &self.user)
+            .field("namespace", &self.namespace)
             .field("verbose", &self.verbose)
             .finish_non_exhaustive()
     }

@@ -20,12 +20,12 @@ mod scan;
 mod verb;
 
 pub use client::{DecodedReply, Fields, Reply, ReplyError, decode_reply};
-pub use command::{AckMode, Command, Confirm, Decoded, Publish, Settle, SubMode};
+pub use command::{AckMode, Command, Confirm, Decoded, Listed, Publish, Settle, SubMode};
 pub use decode::decode;
 pub use destination::{Destination, DestinationKind};
 pub use error::WireError;
 pub use line::Line;
 pub use login::{Login, LoginError};
-pub use option::{Form, Key, OPTIONS, OptionSpec, Support};
-pub use options::{Handles, Headers, Options};
+pub use option::{Form, HeaderForm, Key, OPTIONS, OptionSpec, Support};
+pub use options::{Handles, HeaderField, Headers, Options};
 pub use verb::Verb;

@@ -18,8 +18,46 @@ pub enum Form {
     Word(&'static [&'static str]),
     /// A message id or a delivery's handle.
     Handle,
-    /// `NAME=VALUE`, each `%XX` escaped; a `=` in NAME is `%3D`.
-    Header,
+    /// `NAME=VALUE`, `NAME` and text `%XX` escaped; a `=` in NAME is `%3D`.
+    Header(HeaderForm),
+}
+
+/// The type of a header's value: each has a key of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderForm {
+    /// `h:` text.
+    Text,
+    /// `hi:` a whole number, signed, of 64 bits.
+    Int,
+    /// `hb:` yes or no.
+    Bool,
+    /// `hn:` present, without a value.
+    Null,
+}
+
+impl HeaderForm {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Text, Self::Int, Self::Bool, Self::Null];
+
+    /// The key of such a header.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Text => "h",
+            Self::Int => "hi",
+            Self::Bool => "hb",
+            Self::Null => "hn",
+        }
+    }
+
+    /// Whether `value` is one of this type, as it stands on a line.
+    pub(crate) fn takes(self, value: &[u8]) -> bool {
+        match self {
+            Self::Text => true,
+            Self::Int => std::str::from_utf8(value).is_ok_and(|text| text.parse::<i64>().is_ok()),
+            Self::Bool => matches!(value, b"yes" | b"no"),
+            Self::Null => value.is_empty(),
+        }
+    }
 }
 
 /// What becomes of an option that is well formed.
@@ -101,8 +139,10 @@ const NACK: u32 = Verb::Nack.bit();
 const DECLARE: u32 = Verb::Declare.bit();
 const DELETE: u32 = Verb::Delete.bit();
 const BINDS: u32 = Verb::Bind.bit() | Verb::Unbind.bit();
+const CREDIT: u32 = Verb::Credit.bit();
+const LIST: u32 = Verb::List.bit();
 const SETTLES: u32 = Verb::Ack.bit() | NACK | Verb::Reject.bit();
-const SUB_ID: u32 = SUB | Verb::Unsub.bit() | Verb::Credit.bit();
+const SUB_ID: u32 = SUB | Verb::Unsub.bit() | CREDIT;
 
 const ANY: u64 = u64::MAX;
 const MS_MAX: u64 = 1 << 42;
@@ -112,8 +152,12 @@ const CONFIRMS: Form = Form::Word(&["memory", "written", "committed", "synced"])
 const MODES: Form = Form::Word(&["session", "live"]);
 const ACKS: Form = Form::Word(&["manual", "auto"]);
 const KINDS: Form = Form::Word(&["direct", "fanout", "topic", "headers", "hash"]);
+const OVERFLOWS: Form = Form::Word(&["reject", "block", "drop-oldest"]);
+const MATCHES: Form = Form::Word(&["any", "all", "any-with-x", "all-with-x"]);
 const WORD: &str = "text, %XX escaped";
 const MS: &str = "milliseconds";
+const COUNT: &str = "a number of messages from 1";
+const BYTES: &str = "a number of bytes from 1";
 
 macro_rules! keys {
     ($($key:ident: $spec:expr;)*) => {
@@ -145,7 +189,7 @@ keys! {
         K::RoutingKey, "key", PUB | SUB | BINDS, Form::Text, "a routing key, %XX escaped",
     );
     Header: row(
-        K::Header, "h", PUB, Form::Header, "NAME=VALUE, each %XX escaped",
+        K::Header, "h", PUB | BINDS, Form::Header(HeaderForm::Text), "NAME=VALUE, each %XX escaped",
     ).repeated().carried();
     Durable: row(K::Durable, "durable", PUB | DECLARE, YES_NO, "yes or no");
     ContentType: row(K::ContentType, "content_type", PUB, Form::Text, WORD).carried();
@@ -168,11 +212,13 @@ keys! {
     Ordering: row(K::Ordering, "ordering", PUB, Form::Text, WORD).refused();
     SubId: row(K::SubId, "sub_id", SUB_ID, Form::Token, "a token of 1 to 64 characters");
     Mode: row(K::Mode, "mode", SUB, MODES, "session or live");
-    Name: row(K::Name, "name", SUB, Form::Name, "the name of a durable subscriber");
+    Name: row(
+        K::Name, "name", SUB | DECLARE | DELETE, Form::Name, "the name of a durable subscriber",
+    );
     Credit: row(K::Credit, "credit", SUB, Form::Number(0, U32), "a number of messages");
     Ack: row(K::Ack, "ack", SUB | GET, ACKS, "manual or auto");
     Visibility: row(K::Visibility, "visibility", SUB | DECLARE, Form::Number(1, MS_MAX), MS);
-    N: row(K::N, "n", Verb::Credit.bit(), Form::Number(1, U32), "a number of messages from 1");
+    N: row(K::N, "n", CREDIT, Form::Number(1, U32), COUNT);
     Upto: row(K::Upto, "upto", Verb::Ack.bit(), Form::Handle, "the msg_id of a MSG");
     Requeue: row(K::Requeue, "requeue", NACK, YES_NO, "yes or no");
     Reason: row(K::Reason, "reason", NACK | Verb::Reject.bit(), Form::Text, WORD);
@@ -181,7 +227,50 @@ keys! {
     Kind: row(K::Kind, "kind", DECLARE, KINDS, "direct, fanout, topic, headers or hash");
     IfEmpty: row(K::IfEmpty, "if_empty", DELETE, YES_NO, "yes or no");
     IfUnused: row(K::IfUnused, "if_unused", DELETE, YES_NO, "yes or no");
-    Count: row(K::Count, "count", GET, Form::Number(1, 1024), "a number from 1 to 1024");
+    Count: row(K::Count, "count", GET | LIST, Form::Number(1, 1024), "a number from 1 to 1024");
+    HeaderInt: row(
+        K::HeaderInt, "hi", PUB | BINDS, Form::Header(HeaderForm::Int), "NAME=a whole number",
+    ).repeated().carried();
+    HeaderBool: row(
+        K::HeaderBool, "hb", PUB | BINDS, Form::Header(HeaderForm::Bool), "NAME=yes or NAME=no",
+    ).repeated().carried();
+    HeaderNull: row(
+        K::HeaderNull, "hn", PUB | BINDS, Form::Header(HeaderForm::Null), "NAME=",
+    ).repeated().carried();
+    Mandatory: row(K::Mandatory, "mandatory", PUB, YES_NO, "yes or no").refused();
+    Weight: row(
+        K::Weight, "weight", BINDS, Form::Number(1, 1000), "a number from 1 to 1000",
+    ).refused();
+    Match: row(
+        K::Match, "match", BINDS, MATCHES, "any, all, any-with-x or all-with-x",
+    ).refused();
+    MaxLength: row(K::MaxLength, "max_length", DECLARE, Form::Number(1, ANY), COUNT).refused();
+    MaxBytes: row(K::MaxBytes, "max_bytes", DECLARE, Form::Number(1, ANY), BYTES).refused();
+    MaxMessageBytes: row(
+        K::MaxMessageBytes, "max_message_bytes", DECLARE, Form::Number(1, U32), BYTES,
+    ).refused();
+    Overflow: row(
+        K::Overflow, "overflow", DECLARE, OVERFLOWS, "reject, block or drop-oldest",
+    ).refused();
+    MessageTtl: row(
+        K::MessageTtl, "message_ttl", DECLARE, Form::Number(1, MS_MAX), MS,
+    ).refused();
+    Expires: row(K::Expires, "expires", DECLARE, Form::Number(1, MS_MAX), MS).refused();
+    MaxAttempts: row(
+        K::MaxAttempts, "max_attempts", DECLARE, Form::Number(1, 0xffff),
+        "a number from 1 to 65535",
+    ).refused();
+    Exclusive: row(K::Exclusive, "exclusive", DECLARE, YES_NO, "yes or no").refused();
+    AutoDelete: row(K::AutoDelete, "auto_delete", DECLARE, YES_NO, "yes or no").refused();
+    Internal: row(K::Internal, "internal", DECLARE, YES_NO, "yes or no").refused();
+    Alternate: row(
+        K::Alternate, "alternate", DECLARE, Form::Name, "the name of an exchange",
+    ).refused();
+    CreditBytes: row(
+        K::CreditBytes, "credit_bytes", SUB, Form::Number(1, ANY), BYTES,
+    ).refused();
+    Bytes: row(K::Bytes, "bytes", CREDIT, Form::Number(1, ANY), BYTES).refused();
+    After: row(K::After, "after", LIST, Form::Text, WORD).refused();
 }
 
 // A set of keys is a u64.

@@ -3,7 +3,7 @@
 
 use super::command::{AckMode, Confirm, SubMode};
 use super::error::WireError;
-use super::option::{Form, Key};
+use super::option::{Form, HeaderForm, Key};
 use super::verb::Verb;
 use crate::decimal;
 use crate::escape::{Text, is_well_formed};
@@ -38,7 +38,7 @@ impl<'a> Options<'a> {
                 return Err(WireError::RepeatedOption { key });
             }
             seen |= key.bit();
-            if key == Key::Header {
+            if matches!(key.spec().form, Form::Header(_)) {
                 headers += 1;
                 headers_bytes += value.len();
             }
@@ -137,7 +137,7 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// Names and values of the headers, in the order of the line.
+    /// The headers, in the order of the line.
     pub fn headers(&self) -> Headers<'a> {
         Headers { rest: self.raw }
     }
@@ -159,14 +159,50 @@ pub struct Headers<'a> {
     rest: &'a [u8],
 }
 
+/// A header as it stands on its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderField<'a> {
+    /// Its name.
+    pub name: Text<'a>,
+    /// The type of its value.
+    pub form: HeaderForm,
+    /// Its value: text, a decimal number, `yes` or `no`, or nothing.
+    pub value: Text<'a>,
+}
+
+impl<'a> HeaderField<'a> {
+    /// The header that a word is, if it is one.
+    fn parse(word: &'a [u8]) -> Option<Self> {
+        // Most words are not; the others cost a second look.
+        if word.first() != Some(&b'h') {
+            return None;
+        }
+        let (key, value) = split_at_colon(word)?;
+        let form = HeaderForm::ALL.into_iter().find(|form| form.key().as_bytes() == key)?;
+        let (name, value) = split_header(value)?;
+        Some(Self { name: Text::new(name), form, value: Text::new(value) })
+    }
+
+    /// The value of one of [`HeaderForm::Int`].
+    pub fn int(&self) -> Option<i64> {
+        std::str::from_utf8(self.value.raw()).ok()?.parse().ok()
+    }
+}
+
+impl<'a> Headers<'a> {
+    pub(crate) fn of(rest: &'a [u8]) -> Self {
+        Self { rest }
+    }
+}
+
 impl<'a> Iterator for Headers<'a> {
-    type Item = (Text<'a>, Text<'a>);
+    type Item = HeaderField<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let word = next_word(&mut self.rest)?;
-            if let Some((name, value)) = word.strip_prefix(b"h:").and_then(split_header) {
-                return Some((Text::new(name), Text::new(value)));
+            if let Some(header) = HeaderField::parse(word) {
+                return Some(header);
             }
         }
     }
@@ -271,7 +307,7 @@ fn check_word(word: &[u8], verb: Verb) -> Result<(Key, &[u8]), WireError> {
         }
         Form::Word(words) => words.iter().any(|word| word.as_bytes() == value),
         Form::Handle => Handle::parse(value).is_ok(),
-        Form::Header => split_header(value).is_some(),
+        Form::Header(form) => split_header(value).is_some_and(|(_, value)| form.takes(value)),
     };
     let confirms = match verb {
         Verb::Pub => value != b"synced",
@@ -280,7 +316,7 @@ fn check_word(word: &[u8], verb: Verb) -> Result<(Key, &[u8]), WireError> {
     if !valid || key == Key::Confirm && !confirms {
         return Err(WireError::BadValue { key, value: Excerpt::from(value), wants: spec.wants });
     }
-    if matches!(spec.form, Form::Text | Form::Name | Form::Header) && !is_well_formed(value) {
+    if matches!(spec.form, Form::Text | Form::Name | Form::Header(_)) && !is_well_formed(value) {
         return Err(WireError::BadEscape { word: Excerpt::from(word) });
     }
     Ok((key, value))

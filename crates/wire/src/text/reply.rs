@@ -130,6 +130,43 @@ pub fn pong(out: &mut Vec<u8>, req: Option<&[u8]>) {
     Line::new(out, b"PONG").req(req).end();
 }
 
+/// A message that reached nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Returned<'a> {
+    /// The exchange, or topic, that it was published to.
+    pub exchange: &'a [u8],
+    /// The routing key; not written if it is empty.
+    pub key: &'a [u8],
+    /// Why: one word, such as `unroutable`.
+    pub reason: &'a str,
+    /// The token of its PUB.
+    pub req: Option<&'a [u8]>,
+}
+
+/// `RETURN exchange:X [key:K] reason:WORD [req:T] size`, and the body; goes before the OK.
+pub fn returned(out: &mut Vec<u8>, returned: &Returned<'_>, body: &[u8]) {
+    let mut line = Line::new(out, b"RETURN").text("exchange", returned.exchange);
+    if !returned.key.is_empty() {
+        line = line.text("key", returned.key);
+    }
+    line.text("reason", returned.reason.as_bytes()).req(returned.req).end_with_body(body);
+}
+
+/// `BLOCKED reason:WORD`: publishing is held back until [`unblocked`].
+pub fn blocked(out: &mut Vec<u8>, reason: &str) {
+    Line::new(out, b"BLOCKED").text("reason", reason.as_bytes()).end();
+}
+
+/// `UNBLOCKED`: publishing goes on.
+pub fn unblocked(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"UNBLOCKED\n");
+}
+
+/// `ITEM`, open for fields: one thing of a LIST.
+pub fn item(out: &mut Vec<u8>) -> Line<'_> {
+    Line::new(out, b"ITEM")
+}
+
 /// `CANCEL sub_id:S reason:WORD`: the subscription ended, and not because the client said so. No
 /// MSG of it follows.
 pub fn cancel(out: &mut Vec<u8>, sub_id: &[u8], reason: &str) {

@@ -20,13 +20,15 @@ pub enum Verb {
     Bind,
     Unbind,
     Get,
+    Purge,
+    List,
     Stats,
     Quit,
 }
 
 impl Verb {
     /// Every verb, the most frequent first.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Pub,
         Self::Ack,
         Self::Nack,
@@ -43,6 +45,8 @@ impl Verb {
         Self::Delete,
         Self::Bind,
         Self::Unbind,
+        Self::Purge,
+        Self::List,
         Self::Stats,
         Self::Quit,
     ];
@@ -66,6 +70,8 @@ impl Verb {
             Self::Bind => "BIND",
             Self::Unbind => "UNBIND",
             Self::Get => "GET",
+            Self::Purge => "PURGE",
+            Self::List => "LIST",
             Self::Stats => "STATS",
             Self::Quit => "QUIT",
         }
