@@ -1,6 +1,7 @@
 //! The configuration of the real binary: each source, which wins, what stops the start, and SIGHUP
 //! while traffic runs.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,7 +116,7 @@ fn every_source_reaches_the_broker() {
 }
 
 fn refuses_a_second(server: &Server) {
-    let address = server.address().unwrap();
+    let address = server.address().expect("ready");
     let first = Client::connect(address).expect("the only connection");
     let second = Client::connect(address);
     assert!(matches!(second, Err(ClientError::Refused(_))), "{second:?}");
@@ -243,8 +244,8 @@ fn a_reload_changes_what_it_can_while_traffic_runs() {
 
 fn reload_in_every_way(server: &Server, file: &Path) {
     let reload = |text: &str| {
-        std::fs::write(file, text).unwrap();
-        server.signal(Signal::HUP).unwrap();
+        std::fs::write(file, text).expect("the file");
+        server.signal(Signal::HUP).expect("a signal");
     };
     reload("[log]\nlevel = \"info\"\n");
     let log = wait_logged(server, "configuration: read again", 1);
@@ -259,8 +260,8 @@ fn reload_in_every_way(server: &Server, file: &Path) {
     assert!(!log.contains("/elsewhere"), "a flag says where the data is: {log}");
     reload("[log]\nlevel = \"info\"\n[memory]\ncache_bytes = \"1 MiB\"\n");
     wait_logged(server, "memory.cache_bytes: 32 MiB -> 1 MiB needs a restart", 1);
-    std::fs::remove_file(file).unwrap();
-    server.signal(Signal::HUP).unwrap();
+    std::fs::remove_file(file).expect("the file");
+    server.signal(Signal::HUP).expect("a signal");
     wait_logged(server, "configuration: nothing was changed", 2);
     // It becomes quieter, and says so.
     reload("[log]\nlevel = \"error\"\n");
@@ -274,5 +275,76 @@ fn a_hangup_without_a_file_ends_nothing() {
     server.signal(Signal::HUP).unwrap();
     wait_logged(&server, "configuration: read again", 1);
     Client::connect(server.address().unwrap()).expect("it serves");
+    server.stop().unwrap();
+}
+
+/// Runs `courant` with something on stdin.
+fn run_with(arguments: &[&str], input: &str) -> String {
+    let mut command = Command::new(binary::path().expect("the binary"));
+    command.args(arguments);
+    let mut running = cli::start_command(command).expect("it starts");
+    running.feed(input.as_bytes()).expect("it reads");
+    running.end().and_then(Ended::success).expect("status 0")
+}
+
+fn log_in(address: SocketAddr, user: &str, password: &str) -> Result<Client, ClientError> {
+    let mut client = Client::raw(address)?;
+    let login =
+        format!("CONNECT {{\"version\":\"1.0\",\"user\":\"{user}\",\"password\":\"{password}\"}}");
+    client.line(&login)?;
+    Ok(client)
+}
+
+fn number<T: std::fmt::Debug>(outcome: Result<T, ClientError>) -> u32 {
+    match outcome {
+        Err(ClientError::Refused(refused)) => refused.number,
+        other => panic!("no refusal: {other:?}"),
+    }
+}
+
+/// Users come from the file and secrets from beside it; a reload takes access at once, and others
+/// notice nothing.
+#[test]
+fn users_and_roles_are_reloaded() {
+    const ROLES: &str = "[[roles]]\nname = \"all\"\npublish = [\"#\"]\nconsume = [\"#\"]\n\
+                         configure = [\"#\"]\n[[roles]]\nname = \"reads\"\nconsume = [\"#\"]\n";
+    let folder = Folder::new();
+    let hash = folder.file("hash", &run_with(&["user", "hash"], "geheim\n"));
+    let user = |name: &str, role: &str| {
+        format!(
+            "[[users]]\nname = \"{name}\"\npassword_hash = \"${{file:{hash}}}\"\n\
+             roles = [\"{role}\"]\n"
+        )
+    };
+    let both = [user("stays", "all"), user("goes", "all"), ROLES.to_owned()].concat();
+    let file = folder.file("courant.toml", &both);
+    let table = run(&["config", "show", "--config", &file], &[]).success().unwrap();
+    assert!(table.contains("user goes: roles all; a password, 0 tokens"), "{table}");
+    assert!(!table.contains("argon2"), "{table}");
+    let server = folder.start(&["--config", &file]);
+    let address = server.address().unwrap();
+    assert_eq!(number(Client::connect(address)), 303);
+    assert_eq!(number(log_in(address, "goes", "falsch")), 301);
+    let mut stays = log_in(address, "stays", "geheim").unwrap();
+    let mut goes = log_in(address, "goes", "geheim").unwrap();
+    stays.line("DECLARE queue:q").unwrap();
+    goes.publish("queue:q", b"1").unwrap();
+    let reload = |text: String, times: usize| {
+        std::fs::write(&file, text).unwrap();
+        server.signal(Signal::HUP).unwrap();
+        wait_logged(&server, "configuration: read again", times)
+    };
+    reload([user("stays", "all"), user("goes", "reads"), ROLES.to_owned()].concat(), 1);
+    assert_eq!(number(goes.publish("queue:q", b"2")), 300);
+    reload([user("stays", "all"), ROLES.to_owned()].concat(), 2);
+    assert_eq!(number(goes.line("PING")), 304);
+    stays.publish("queue:q", b"3").unwrap();
+    // A role that is not there: nothing changes.
+    std::fs::write(&file, user("goes", "none")).unwrap();
+    server.signal(Signal::HUP).unwrap();
+    let log = wait_logged(&server, "nothing was changed", 1);
+    assert!(log.contains("the role \"none\", which does not exist"), "{log}");
+    stays.publish("queue:q", b"4").unwrap();
+    assert!(!log.contains("argon2"), "{log}");
     server.stop().unwrap();
 }

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use courant::Broker;
+use courant::{Access, Broker};
 use courant_doors::native::{self, Listening};
 use courant_wire::Limits;
 use tokio::time::timeout;
@@ -46,6 +46,10 @@ impl Assembly {
         let opened = Broker::open(data, options).await;
         let broker =
             opened.with_context(|| format!("cannot open the data folder {}", data.display()))?;
+        if !settings.access.users.is_empty() {
+            let access = Access::new(settings.access.clone())?;
+            broker.set_access(access);
+        }
         let native = match native::listen(broker.clone(), settings.native()).await {
             Ok(listening) => listening,
             Err(error) => {

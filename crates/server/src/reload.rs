@@ -4,7 +4,10 @@
 //! 2. What can be changed while the broker runs is changed; nothing of that can fail any more.
 //! 3. What was changed is logged, and what needs a restart is named, now and at every later SIGHUP.
 
-use crate::config::{Change, Config, OPTIONS, Row, Sources};
+use courant::access::Revoked;
+use courant::{Access, AccessOptions, Broker};
+
+use crate::config::{Change, Config, Fault, Faults, OPTIONS, Row, Sources};
 use crate::log::Log;
 
 /// A configuration in force, and where it is read again.
@@ -29,9 +32,16 @@ impl Reload {
     }
 
     /// Reads again. Says in the log what became of it.
-    pub(crate) fn run(&mut self) {
-        let new = match self.sources.load() {
-            Ok(new) => new,
+    pub(crate) fn run(&mut self, broker: &Broker) {
+        let read = self.sources.load().and_then(|new| {
+            // It was looked at when it was read; a fault now would be one of ours.
+            let access = Access::new(new.settings.access.clone());
+            let path = self.sources.file().unwrap_or_default();
+            let access = access.map_err(|reason| Faults(vec![Fault::Access { path, reason }]))?;
+            Ok((new, access))
+        });
+        let (new, access) = match read {
+            Ok(read) => read,
             Err(faults) => {
                 for fault in &faults.0 {
                     tracing::error!("configuration: {fault}");
@@ -44,6 +54,16 @@ impl Reload {
         let differences = take(&mut self.in_force, &new);
         // A log that becomes quieter still says that it does.
         self.log.set_level(level.max(self.in_force.settings.log_level));
+        if self.in_force.settings.access != new.settings.access {
+            self.in_force.settings.access = new.settings.access;
+            let Revoked { changed, closed } = broker.set_access(access);
+            let AccessOptions { users, roles } = &self.in_force.settings.access;
+            let (users, roles) = (users.len(), roles.len());
+            tracing::info!(users, roles, changed, closed, "configuration: users and roles");
+            if users == 0 {
+                tracing::warn!("configuration: without users everybody on this machine may do all");
+            }
+        }
         for line in &differences.changed {
             tracing::info!("configuration: {line}");
         }

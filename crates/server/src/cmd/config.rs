@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use courant::AccessOptions;
 use serde_json::json;
 
 use crate::config::{self, Change, Config, Environment, Flags, OPTIONS, Sources};
-use crate::folder_report::print;
+use crate::folder_report::{plural, print};
 
 const HELP: &str = "\
 docs/config.md says what the options are and how a file is written.
@@ -98,7 +99,23 @@ fn lines(config: &Config) -> String {
         let reload = option.change == Change::Reload;
         json!({"key": option.key, "value": value, "from": origin, "reload": reload}).to_string()
     });
-    lines.map(|line| line + "\n").collect()
+    let AccessOptions { users, roles } = &config.settings.access;
+    let users = users.iter().map(|user| {
+        let (has_password, tokens) = (user.password_hash.is_some(), user.token_hashes.len());
+        json!({"user": user.name, "roles": user.roles, "has_password": has_password,
+            "tokens": tokens})
+        .to_string()
+    });
+    let roles = roles.iter().map(|role| {
+        json!({"role": role.name, "namespace": role.namespace, "publish": role.publish,
+            "consume": role.consume, "configure": role.configure, "inspect": role.inspect})
+        .to_string()
+    });
+    lines.chain(users).chain(roles).map(|line| line + "\n").collect()
+}
+
+fn list(name: &str, items: &[String]) -> String {
+    if items.is_empty() { format!("{name} none") } else { format!("{name} {}", items.join(", ")) }
 }
 
 fn table(config: &Config) -> String {
@@ -109,6 +126,23 @@ fn table(config: &Config) -> String {
     for (option, value, origin) in &rows {
         let key = option.key;
         let _ = writeln!(text, "{key:key_width$}  {value:value_width$}  {origin}");
+    }
+    let AccessOptions { users, roles } = &config.settings.access;
+    for user in users {
+        let password = if user.password_hash.is_some() { "a password" } else { "no password" };
+        let (name, tokens) =
+            (&user.name, plural(user.token_hashes.len() as u64, "token", "tokens"));
+        let _ = writeln!(text, "user {name}: {}; {password}, {tokens}", list("roles", &user.roles));
+    }
+    for role in roles {
+        let namespace = role.namespace.as_deref().unwrap_or("all");
+        let lists = [
+            list("publish", &role.publish),
+            list("consume", &role.consume),
+            list("configure", &role.configure),
+            list("inspect", &role.inspect),
+        ];
+        let _ = writeln!(text, "role {}: namespace {namespace}; {}", role.name, lists.join("; "));
     }
     text
 }

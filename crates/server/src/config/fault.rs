@@ -66,6 +66,14 @@ pub(crate) enum Fault {
         /// What is wrong.
         reason: String,
     },
+    /// Users and roles that don't go together.
+    #[error("{}: {reason}", path.display())]
+    Access {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, without any credential.
+        reason: courant::AccessError,
+    },
     /// A variable that is no text.
     #[error("environment {0}: the value is not UTF-8")]
     NotText(String),

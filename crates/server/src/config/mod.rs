@@ -4,7 +4,8 @@
 //!    file and `docs/config.md` are all made from it.
 //! 2. [`load`] begins with the defaults, lays the file over them (`file.rs`, `expand.rs`), then the
 //!    environment, then the flags. The later wins.
-//! 3. What is wrong is gathered, not stopped at: each fault names the place, the key, the value and
+//! 3. Users and roles are two lists that only a file has (`people.rs`).
+//! 4. What is wrong is gathered, not stopped at: each fault names the place, the key, the value and
 //!    what is allowed (`fault.rs`). With one fault there is no configuration.
 //!
 //! A file is read only if it is named. It is at most [`FILE_BYTES_MAX`] long.
@@ -17,6 +18,7 @@ mod file;
 mod flags;
 mod node;
 mod options;
+mod people;
 pub(crate) mod polestar;
 mod settings;
 
@@ -29,6 +31,7 @@ pub(crate) use flags::Flags;
 pub(crate) use options::{Change, OPTIONS, Row};
 pub(crate) use settings::{LogFormat, Settings};
 
+use courant::Access;
 use node::Node;
 
 /// Longest file of a configuration, and longest file that a value may be taken from.
@@ -110,13 +113,15 @@ struct Load<'a> {
     environment: &'a Environment,
     config: Config,
     faults: Vec<Fault>,
+    /// The file with users and roles, if one has them.
+    access_from: Option<PathBuf>,
 }
 
 impl<'a> Load<'a> {
     fn new(environment: &'a Environment) -> Self {
         let origins = vec![Origin::Default; OPTIONS.len()];
         let config = Config { settings: Settings::default(), origins };
-        Self { environment, config, faults: Vec::new() }
+        Self { environment, config, faults: Vec::new(), access_from: None }
     }
 
     fn file(&mut self, path: &Path) {
@@ -133,6 +138,12 @@ impl<'a> Load<'a> {
     fn table(&mut self, path: &Path, prefix: &str, table: &[(String, Node)]) {
         for (name, node) in table {
             let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            if people::LISTS.contains(&key.as_str()) {
+                let access = &mut self.config.settings.access;
+                people::take(access, &key, node, path, &mut self.faults);
+                self.access_from = Some(path.to_owned());
+                continue;
+            }
             let found = OPTIONS.iter().position(|option| option.key == key);
             match (found, node) {
                 (Some(index), Node::Null | Node::Table(_) | Node::List(_)) => {
@@ -180,7 +191,12 @@ impl<'a> Load<'a> {
         }
     }
 
-    fn end(self) -> Result<Config, Faults> {
+    fn end(mut self) -> Result<Config, Faults> {
+        if let Some(path) = self.access_from.take().filter(|_| self.faults.is_empty())
+            && let Err(reason) = Access::new(self.config.settings.access.clone())
+        {
+            self.faults.push(Fault::Access { path, reason });
+        }
         if self.faults.is_empty() { Ok(self.config) } else { Err(Faults(self.faults)) }
     }
 }

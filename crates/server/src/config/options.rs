@@ -174,7 +174,7 @@ impl Row {
 
 /// Every key that a file may have.
 pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
-    OPTIONS.iter().map(|option| option.key)
+    OPTIONS.iter().map(|option| option.key).chain(super::people::LISTS)
 }
 
 /// Whether some key begins with it and a dot.
@@ -185,12 +185,13 @@ pub(super) fn is_section(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::fmt::Write as _;
 
+    use super::super::people::{self, Cell, Column};
     use super::*;
 
     /// The page `docs/config.md`.
     fn page() -> String {
-        use std::fmt::Write as _;
         let mut page = String::from(HEAD);
         let mut section = None;
         for option in OPTIONS {
@@ -213,8 +214,27 @@ mod tests {
             let about = option.about;
             let _ = writeln!(page, "| `{name}` | `{default}` | {allowed} | {change} | {about} |");
         }
+        page.push_str(PEOPLE);
+        columns(&mut page, "users", people::USERS);
+        columns(&mut page, "roles", people::ROLES);
         page
     }
+
+    fn columns<T>(page: &mut String, list: &str, columns: &[Column<T>]) {
+        let _ = write!(page, "\n### `[[{list}]]`\n\n| key | value | what it is |\n|---|---|---|\n");
+        for Column { name, cell, about } in columns {
+            let value = match cell {
+                Cell::Text(_) | Cell::Maybe(_) => "text",
+                Cell::List(_) => "a list of text",
+            };
+            let _ = writeln!(page, "| `{name}` | {value} | {about} |");
+        }
+    }
+
+    const PEOPLE: &str = "\n## Users and roles\n\nTwo lists that only a file has. A new list takes \
+        effect with SIGHUP: sessions may at once do what their user may do now, and are closed \
+        where the credential that they came with is gone. Without users everybody on this machine \
+        may do everything, and nobody else anything.\n";
 
     const HEAD: &str = include_str!("page.md");
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use courant::Options;
+use courant::{AccessOptions, Options};
 use courant_doors::NativeOptions;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) memory_transient_bytes: u64,
     /// Bytes that long queues take in memory.
     pub(crate) memory_chunk_bytes: u64,
+    /// Users and roles.
+    pub(crate) access: AccessOptions,
 }
 
 impl Default for Settings {
@@ -65,6 +67,7 @@ impl Default for Settings {
             memory_outboxes_bytes: broker.outboxes_bytes_max as u64,
             memory_transient_bytes: broker.transient_bytes_max as u64,
             memory_chunk_bytes: broker.chunk_bytes_max,
+            access: AccessOptions::default(),
         }
     }
 }
