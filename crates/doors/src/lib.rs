@@ -1,6 +1,7 @@
 //! The doors: one folder per protocol. Each translates and nothing more.
 //!
-//! Reading order: [`native`] (the listener and its limits), then `text/`: `talk.rs` (what the
+//! Reading order: [`native`] (the listener and its limits), `socket.rs` and [`tls`] (what bytes go
+//! through), then `text/`: `talk.rs` (what the
 //! commands of a connection share), `connection.rs` (bytes in), `publish.rs` and `command.rs` (what
 //! each command asks of the broker), `message.rs` and `outlet.rs` (bytes out), `refusal.rs` (what
 //! can be wrong).
@@ -8,6 +9,9 @@
 mod clock;
 mod listener;
 pub mod native;
+mod socket;
 mod text;
+pub mod tls;
 
 pub use native::{Listening, NativeOptions};
+pub use tls::{Certificate, CertificateError};

@@ -45,7 +45,8 @@ async fn admit(stream: TcpStream, source: IpAddr, door: &Arc<Door>) {
     }
     let door = Arc::clone(door);
     tokio::spawn(async move {
-        text::serve(stream, source, &door).await;
+        let (reader, writer) = stream.into_split();
+        text::serve((reader, writer), source, &door).await;
         drop(permit);
     });
 }

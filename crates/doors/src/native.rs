@@ -1,13 +1,16 @@
 //! The native port: text now, binary later, told apart by the first byte.
 
 use crate::listener;
+use crate::tls::Certificate;
 use courant::Broker;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+
+const NO_CERTIFICATE: &str = "TLS is required, and there is no certificate";
 
 /// What the native door may be told.
 #[derive(Debug, Clone)]
@@ -21,6 +24,10 @@ pub struct NativeOptions {
     /// A connection that is quiet for so long is asked whether it is there; after twice that it
     /// is closed.
     pub ping_every: Duration,
+    /// What is shown to clients that want TLS; without one they are refused.
+    pub certificate: Option<Certificate>,
+    /// Whether clients without TLS are refused.
+    pub tls_required: bool,
 }
 
 impl Default for NativeOptions {
@@ -30,6 +37,8 @@ impl Default for NativeOptions {
             connections_max: 16_384,
             handshake_within: Duration::from_secs(10),
             ping_every: Duration::from_secs(15),
+            certificate: None,
+            tls_required: false,
         }
     }
 }
@@ -39,6 +48,8 @@ impl Default for NativeOptions {
 pub(crate) struct Door {
     pub(crate) broker: Broker,
     pub(crate) options: NativeOptions,
+    /// The certificate as it is now, and whether TLS is required.
+    tls: RwLock<(Option<Certificate>, bool)>,
     /// One permit a connection.
     pub(crate) permits: Arc<Semaphore>,
     /// Becomes true when nobody is let in any more.
@@ -46,6 +57,11 @@ pub(crate) struct Door {
 }
 
 impl Door {
+    /// The certificate as it is now, and whether TLS is required.
+    pub(crate) fn tls(&self) -> (Option<Certificate>, bool) {
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Is ready when nobody is let in any more.
     pub(crate) async fn stopped(&self) {
         let _ = self.stop.subscribe().wait_for(|is_stopped| *is_stopped).await;
@@ -70,10 +86,20 @@ pub async fn listen(broker: Broker, options: NativeOptions) -> io::Result<Listen
                     add a user";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
+    let tls = (options.certificate.clone(), options.tls_required);
+    if tls.1 && tls.0.is_none() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, NO_CERTIFICATE));
+    }
     let listener = TcpListener::bind(options.address).await?;
     let address = listener.local_addr()?;
     let permits = Arc::new(Semaphore::new(options.connections_max));
-    let door = Arc::new(Door { broker, options, permits, stop: watch::Sender::new(false) });
+    let door = Arc::new(Door {
+        broker,
+        options,
+        tls: RwLock::new(tls),
+        permits,
+        stop: watch::Sender::new(false),
+    });
     listener::start(listener, Arc::clone(&door));
     Ok(Listening { door, address })
 }
@@ -82,6 +108,19 @@ impl Listening {
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Shows new connections another certificate, or none; those that are there go on with theirs.
+    ///
+    /// # Errors
+    /// If TLS would be required and impossible; nothing is changed then.
+    pub fn set_tls(&self, certificate: Option<Certificate>, is_required: bool) -> io::Result<()> {
+        if is_required && certificate.is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, NO_CERTIFICATE));
+        }
+        let tls = &self.door.tls;
+        *tls.write().unwrap_or_else(PoisonError::into_inner) = (certificate, is_required);
+        Ok(())
     }
 
     /// Stops accepting, lets what was published be confirmed, closes the broker's sessions, and

@@ -16,19 +16,18 @@ use super::publish::PublishBatch;
 use super::refusal::{self, Refused};
 use super::talk::Talk;
 use crate::native::Door;
+use crate::socket::Reader;
 use courant_wire::Limits;
 use courant_wire::text::{Command, Decoded, Verb, decode};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::ReadBuf;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// Bytes of one read.
 const READ_BYTES: usize = 128 * 1024;
@@ -55,16 +54,20 @@ enum Stop {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(stream: TcpStream, source: IpAddr, door: &Arc<Door>) {
-    let (mut reader, writer) = stream.into_split();
+pub(crate) async fn serve(
+    halves: (OwnedReadHalf, OwnedWriteHalf),
+    source: IpAddr,
+    door: &Arc<Door>,
+) {
     let mut carry = Vec::new();
-    let greeted = greeting::greet(&mut reader, writer, &mut carry, (door, source)).await;
-    let Some(mut talk) = greeted else { return };
+    let greeted = greeting::greet(halves, &mut carry, (door, source)).await;
+    let Some((mut talk, mut reader, writer)) = greeted else { return };
     talk.talk(&mut reader, &mut carry, door.options.ping_every).await;
     let outbox = Arc::clone(talk.session.outbox());
     outbox.flush();
     let _ = tokio::time::timeout(LINGER, outbox.emptied()).await;
     talk.session.close();
+    writer.close();
 }
 
 impl Talk {
@@ -80,12 +83,7 @@ impl Talk {
     }
 
     /// Reads and does commands until the connection ends.
-    async fn talk(
-        &mut self,
-        reader: &mut OwnedReadHalf,
-        carry: &mut Vec<u8>,
-        ping_every: Duration,
-    ) {
+    async fn talk(&mut self, reader: &mut Reader, carry: &mut Vec<u8>, ping_every: Duration) {
         let mut quiet = std::pin::pin!(tokio::time::sleep(ping_every));
         let outbox = Arc::clone(self.session.outbox());
         let mut heard = Heard::default();
@@ -134,16 +132,12 @@ impl Talk {
     }
 
     /// Reads once and does what was read. `None` at the end of the stream.
-    async fn read_and_take(
-        &mut self,
-        reader: &mut OwnedReadHalf,
-        carry: &mut Vec<u8>,
-    ) -> Option<Stop> {
+    async fn read_and_take(&mut self, reader: &mut Reader, carry: &mut Vec<u8>) -> Option<Stop> {
         poll_fn(|context| {
             SCRATCH.with_borrow_mut(|scratch| {
                 scratch.resize(READ_BYTES, 0);
                 let mut buffer = ReadBuf::new(scratch);
-                match Pin::new(&mut *reader).poll_read(context, &mut buffer) {
+                match reader.poll_read(context, &mut buffer) {
                     Poll::Pending => Poll::Pending,
                     Poll::Ready(Err(_)) => Poll::Ready(None),
                     Poll::Ready(Ok(())) if buffer.filled().is_empty() => Poll::Ready(None),
@@ -315,7 +309,7 @@ impl Talk {
 
     /// Does the first command of the carried bytes, waiting where it has to. Meanwhile PINGs that
     /// come behind it are answered.
-    async fn run_first(&mut self, reader: &mut OwnedReadHalf, carry: &mut Vec<u8>) -> Next {
+    async fn run_first(&mut self, reader: &mut Reader, carry: &mut Vec<u8>) -> Next {
         let whole = std::mem::take(carry);
         let Decoded::Command { command, consumed } = decode(&whole, &Limits::DEFAULT) else {
             *carry = whole;
@@ -346,16 +340,13 @@ fn is_plain(publish: &courant_wire::text::Publish<'_>) -> bool {
 }
 
 /// Reads once and adds what came to the carried bytes.
-pub(super) async fn read_more(
-    reader: &mut OwnedReadHalf,
-    carry: &mut Vec<u8>,
-) -> io::Result<usize> {
+pub(super) async fn read_more(reader: &mut Reader, carry: &mut Vec<u8>) -> io::Result<usize> {
     poll_fn(|context| {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.resize(READ_BYTES, 0);
             // A greeting is small: what comes behind it is left in the socket.
             let mut buffer = ReadBuf::new(&mut scratch[..8192]);
-            match Pin::new(&mut *reader).poll_read(context, &mut buffer) {
+            match reader.poll_read(context, &mut buffer) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 Poll::Ready(Ok(())) => {

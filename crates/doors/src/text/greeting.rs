@@ -10,16 +10,21 @@ use super::subscriptions::Subscriptions;
 use super::talk::Talk;
 use crate::clock::ahead;
 use crate::native::Door;
+use crate::socket::{self, Reader, Writer};
 use courant::{Credentials, Refusal};
 use courant_wire::Limits;
 use courant_wire::text::{Command, Decoded, Line, Login, WireError, decode};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 /// How long the reason may take to reach a client that is not let in.
 const REASON_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The first byte of a client that wants TLS: a record of its handshake. No command begins so.
+const TLS_FIRST_BYTE: u8 = 0x16;
 
 /// The namespace of clients that name none.
 const NAMESPACE_DEFAULT: &str = "/";
@@ -31,16 +36,17 @@ struct Connect {
     req: Option<Vec<u8>>,
 }
 
-/// Waits for CONNECT and answers it. `None` if the connection does not go on.
+/// Waits for CONNECT, in the clear or behind TLS, and answers it. `None` if the connection does
+/// not go on.
 pub(super) async fn greet(
-    reader: &mut OwnedReadHalf,
-    writer: OwnedWriteHalf,
+    halves: (OwnedReadHalf, OwnedWriteHalf),
     carry: &mut Vec<u8>,
     (door, source): (&Door, IpAddr),
-) -> Option<Talk> {
+) -> Option<(Talk, Reader, Arc<Writer>)> {
     let deadline = ahead(door.options.handshake_within);
+    let (mut reader, writer) = begin(halves, deadline, door).await?;
     let let_in = async {
-        let connect = match listen(reader, carry).await {
+        let connect = match listen(&mut reader, carry).await {
             Ok(Some(connect)) => connect,
             Ok(None) => return Ok(None),
             Err(refused) => return Err((refused, None)),
@@ -51,13 +57,8 @@ pub(super) async fn greet(
             Err(refusal) => Err((Refused::about(refusal, ""), connect.req)),
         }
     };
-    let refused = |refusal| Err((Refused::about(refusal, ""), None));
-    let let_in = tokio::select! {
-        let_in = timeout_at(deadline, let_in) => {
-            let_in.unwrap_or_else(|_| refused(Refusal::HandshakeTimeout))
-        }
-        () = door.stopped() => refused(Refusal::Closing),
-    };
+    let let_in = within(deadline, door, let_in).await;
+    let let_in = let_in.unwrap_or_else(|refusal| Err((Refused::about(refusal, ""), None)));
     let (connect, principal) = match let_in {
         Ok(let_in) => let_in?,
         Err((refused, req)) => {
@@ -84,7 +85,51 @@ pub(super) async fn greet(
     Line::ok(&mut ok, connect.req.as_deref()).end();
     talk.session.outbox().reply(&ok, None);
     talk.session.outbox().flush();
-    Some(talk)
+    Some((talk, reader, writer))
+}
+
+/// Waits no longer than that, nor for a door that lets nobody in any more.
+async fn within<T>(
+    deadline: Instant,
+    door: &Door,
+    what: impl Future<Output = T>,
+) -> Result<T, Refusal> {
+    tokio::select! {
+        done = timeout_at(deadline, what) => done.map_err(|_| Refusal::HandshakeTimeout),
+        () = door.stopped() => Err(Refusal::Closing),
+    }
+}
+
+/// Finds out whether the client wants TLS, and shakes hands if so.
+async fn begin(
+    (mut reader, writer): (OwnedReadHalf, OwnedWriteHalf),
+    deadline: Instant,
+    door: &Door,
+) -> Option<(Reader, Writer)> {
+    let first = within(deadline, door, socket::first_byte(&mut reader)).await;
+    let (certificate, is_required) = door.tls();
+    let refused = match (first, certificate) {
+        (Ok(Err(_) | Ok(None)), _) => return None,
+        (Ok(Ok(Some(TLS_FIRST_BYTE))), Some(certificate)) => {
+            let shaken = socket::accept(reader, writer, &certificate);
+            return match within(deadline, door, shaken).await {
+                Ok(Ok(halves)) => Some(halves),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "TLS did not begin");
+                    None
+                }
+                Err(_) => None,
+            };
+        }
+        (Ok(Ok(Some(TLS_FIRST_BYTE))), None) => {
+            Refused::about(Refusal::NotSupported, "TLS without a certificate")
+        }
+        (Ok(Ok(Some(_))), _) if is_required => Refused::about(Refusal::TlsRequired, ""),
+        (Ok(Ok(Some(_))), _) => return Some((Reader::Plain(reader), Writer::Plain(writer))),
+        (Err(refusal), _) => Refused::about(refusal, ""),
+    };
+    say_refused(&Writer::Plain(writer), &refused, None).await;
+    None
 }
 
 fn credentials(login: &Login) -> Credentials<'_> {
@@ -96,10 +141,7 @@ fn credentials(login: &Login) -> Credentials<'_> {
 }
 
 /// Reads until CONNECT is there. `None` if the client went away.
-async fn listen(
-    reader: &mut OwnedReadHalf,
-    carry: &mut Vec<u8>,
-) -> Result<Option<Connect>, Refused> {
+async fn listen(reader: &mut Reader, carry: &mut Vec<u8>) -> Result<Option<Connect>, Refused> {
     loop {
         if let Some(connect) = take_connect(carry)? {
             return Ok(Some(connect));
@@ -148,7 +190,7 @@ fn take_connect(carry: &mut Vec<u8>) -> Result<Option<Connect>, Refused> {
 }
 
 /// Tells a client that is not let in why.
-async fn say_refused(writer: &OwnedWriteHalf, refused: &Refused, req: Option<&[u8]>) {
+async fn say_refused(writer: &Writer, refused: &Refused, req: Option<&[u8]>) {
     let mut line = Vec::new();
     refusal::write_reply(&mut line, refused, req, None);
     let say = async {
@@ -156,10 +198,16 @@ async fn say_refused(writer: &OwnedWriteHalf, refused: &Refused, req: Option<&[u
         while !left.is_empty() && writer.writable().await.is_ok() {
             match writer.try_write(left) {
                 Ok(count) => left = &left[count..],
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => return,
+            }
+        }
+        while writer.try_finish().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+            if writer.writable().await.is_err() {
+                return;
             }
         }
     };
     let _ = timeout_at(ahead(REASON_WITHIN), say).await;
+    writer.close();
 }

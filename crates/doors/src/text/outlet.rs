@@ -3,13 +3,13 @@
 use super::message::write_message;
 use super::refusal;
 use super::subscriptions::{Subscription, Subscriptions};
+use crate::socket::Writer;
 use courant::{Cause, Flush, Message, Outlet, Refusal, Tag};
 use courant_wire::text::reply;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use tokio::net::tcp::OwnedWriteHalf;
 
 /// A buffer that grew beyond this is given back once it is empty.
 const KEEP_BYTES: usize = 64 * 1024;
@@ -17,18 +17,20 @@ const KEEP_BYTES: usize = 64 * 1024;
 /// The sending side of one connection.
 #[derive(Debug)]
 pub(crate) struct TextOutlet {
-    socket: Arc<OwnedWriteHalf>,
+    socket: Arc<Writer>,
     subscriptions: Arc<Subscriptions>,
     /// The subscription that the last delivery was for.
     last: Option<(Tag, Arc<Subscription>)>,
     out: Vec<u8>,
     /// Bytes of `out` that the socket took.
     taken: usize,
+    /// Whether the socket took all, and has not sent all of it.
+    is_unsent: bool,
 }
 
 impl TextOutlet {
-    pub(crate) fn new(socket: Arc<OwnedWriteHalf>, subscriptions: Arc<Subscriptions>) -> Self {
-        Self { socket, subscriptions, last: None, out: Vec::new(), taken: 0 }
+    pub(crate) fn new(socket: Arc<Writer>, subscriptions: Arc<Subscriptions>) -> Self {
+        Self { socket, subscriptions, last: None, out: Vec::new(), taken: 0, is_unsent: false }
     }
 }
 
@@ -66,7 +68,7 @@ impl Outlet for TextOutlet {
     }
 
     fn held_bytes(&self) -> usize {
-        self.out.len() - self.taken
+        self.out.len() - self.taken + usize::from(self.is_unsent)
     }
 
     fn flush(&mut self) -> Flush {
@@ -81,10 +83,15 @@ impl Outlet for TextOutlet {
         }
         self.taken = 0;
         self.out.clear();
+        self.is_unsent = match self.socket.try_finish() {
+            Ok(()) => false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+            Err(_) => return Flush::Gone,
+        };
         if self.out.capacity() > KEEP_BYTES {
             self.out = Vec::new();
         }
-        Flush::Done
+        if self.is_unsent { Flush::Blocked } else { Flush::Done }
     }
 
     fn writable(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -7,6 +7,7 @@ use super::connection::read_more;
 use super::refusal::Refused;
 use super::talk::Talk;
 use crate::clock::ahead;
+use crate::socket::Reader;
 use courant::{Outbox, Refusal};
 use courant_wire::Limits;
 use courant_wire::text::{Command, Decoded, decode, reply};
@@ -14,7 +15,6 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::Sleep;
 
 /// More than this is not read ahead: no PING is so long.
@@ -64,7 +64,7 @@ pub(super) fn pong(outbox: &Arc<Outbox>, req: Option<&[u8]>) {
 
 /// Answers PINGs, and counts them, as long as nothing else comes: that has to wait for its turn.
 pub(super) async fn answer(
-    reader: &mut OwnedReadHalf,
+    reader: &mut Reader,
     carry: &mut Vec<u8>,
     outbox: &Arc<Outbox>,
     answered: &mut u64,
