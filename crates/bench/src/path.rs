@@ -177,7 +177,7 @@ fn attach(broker: &Broker) -> Result<(Session, Arc<std::sync::Mutex<Vec<courant:
     let outlet = Swallow::default();
     let open = Arc::clone(&outlet.open);
     let principal = Arc::new(Principal::unrestricted("bench"));
-    Ok((broker.attach("/", principal, Box::new(outlet))?, open))
+    Ok((broker.attach("/", &principal, Box::new(outlet))?, open))
 }
 
 /// Publish in batches to a topic with one live subscriber.

@@ -228,7 +228,7 @@ impl Broker {
     pub fn attach(
         &self,
         namespace: &str,
-        principal: Arc<Principal>,
+        principal: &Arc<Principal>,
         outlet: Box<dyn Outlet>,
     ) -> Result<Session, Refusal> {
         let shard = &self.inner.shard;
@@ -236,7 +236,7 @@ impl Broker {
         let outbox = Outbox::new(SHARD, outlet, (reader, &self.inner.budget));
         let id = {
             let mut state = shard.lock();
-            let current = self.inner.gate.access().current(&principal);
+            let current = self.inner.gate.access().current(principal);
             let principal = current.ok_or(Refusal::AccessRevoked)?;
             if !principal.may_enter(namespace) {
                 return Err(Refusal::NotAllowed);
@@ -253,14 +253,14 @@ impl Broker {
 
     /// Begins a session in this process, in the namespace `/`, without restrictions.
     pub fn session(&self, name: &str) -> Result<EmbeddedSession, Refusal> {
-        self.session_as("/", Arc::new(Principal::unrestricted(name)))
+        self.session_as("/", &Arc::new(Principal::unrestricted(name)))
     }
 
     /// Begins a session in this process for somebody.
     pub fn session_as(
         &self,
         namespace: &str,
-        principal: Arc<Principal>,
+        principal: &Arc<Principal>,
     ) -> Result<EmbeddedSession, Refusal> {
         EmbeddedSession::begin(|outlet| self.attach(namespace, principal, outlet))
     }

@@ -184,7 +184,7 @@ async fn whoever_breaks_the_handshake_is_closed_and_others_go_on() {
             &b"\x16"[..],
             b"\x16\x03\x01\x02\x00\x01",
             b"\x16\x03\x01\xff\xff\xff\xff\xff\xff\xff\xff",
-            &[0x16; 70_000],
+            &vec![0x16; 70_000],
         ] {
             // Closed at the deadline of the greeting at the latest.
             let _ = told(address, broken);

@@ -215,7 +215,7 @@ impl Client {
     pub fn new(broker: &Broker) -> Self {
         let line = Arc::new(Line::default());
         let principal = Arc::new(Principal::unrestricted("test"));
-        let session = broker.attach("/", principal, Box::new(Tap(Arc::clone(&line)))).unwrap();
+        let session = broker.attach("/", &principal, Box::new(Tap(Arc::clone(&line)))).unwrap();
         Self { session, line }
     }
 

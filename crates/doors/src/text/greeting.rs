@@ -70,7 +70,7 @@ pub(super) async fn greet(
     let writer = Arc::new(writer);
     let outlet = TextOutlet::new(Arc::clone(&writer), Arc::clone(&subscriptions));
     let namespace = connect.login.namespace.as_deref().unwrap_or(NAMESPACE_DEFAULT);
-    let session = match door.broker.attach(namespace, principal, Box::new(outlet)) {
+    let session = match door.broker.attach(namespace, &principal, Box::new(outlet)) {
         Ok(session) => session,
         Err(refusal) => {
             let refused = Refused::about(refusal, namespace);

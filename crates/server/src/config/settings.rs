@@ -95,6 +95,7 @@ impl Settings {
             connections_max: memory(self.native_connections_max),
             handshake_within: self.native_handshake_within,
             ping_every: self.native_ping_every,
+            ..NativeOptions::default()
         }
     }
 }
