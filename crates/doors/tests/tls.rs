@@ -206,10 +206,7 @@ fn what_is_wrong_with_files_is_said() {
     let failed = |certificate, key| Certificate::load(certificate, key).unwrap_err();
     assert!(matches!(failed(&nowhere, &one.key), CertificateError::Read { .. }));
     assert!(matches!(failed(&one.key, &one.key), CertificateError::NoCertificate { .. }));
-    assert!(matches!(
-        failed(&one.certificate, &one.certificate),
-        CertificateError::NoKey { .. }
-    ));
+    assert!(matches!(failed(&one.certificate, &one.certificate), CertificateError::NoKey { .. }));
     let mixed = failed(&one.certificate, &two.key);
     assert!(matches!(mixed, CertificateError::Unusable { .. }), "{mixed}");
     assert!(mixed.to_string().contains(one.certificate.to_str().unwrap()), "{mixed}");

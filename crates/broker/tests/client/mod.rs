@@ -213,10 +213,18 @@ pub struct Client {
 
 impl Client {
     pub fn new(broker: &Broker) -> Self {
+        Self::of(broker, "/", &Arc::new(Principal::unrestricted("test"))).unwrap()
+    }
+
+    /// A client of somebody.
+    pub fn of(
+        broker: &Broker,
+        namespace: &str,
+        principal: &Arc<Principal>,
+    ) -> Result<Self, Refusal> {
         let line = Arc::new(Line::default());
-        let principal = Arc::new(Principal::unrestricted("test"));
-        let session = broker.attach("/", &principal, Box::new(Tap(Arc::clone(&line)))).unwrap();
-        Self { session, line }
+        let session = broker.attach(namespace, principal, Box::new(Tap(Arc::clone(&line))))?;
+        Ok(Self { session, line })
     }
 
     /// Subscribes and lets deliveries begin.
