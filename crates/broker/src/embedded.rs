@@ -115,12 +115,13 @@ impl EmbeddedSession {
         Ok(Self { session, inner, next_tag: 0 })
     }
 
-    /// Makes a queue, or sees that it exists like this.
+    /// Makes a queue, or sees that it exists like this. Says its name: one that nobody has used
+    /// if `name` is empty.
     pub async fn declare_queue(
         &mut self,
         name: &str,
         options: QueueOptions,
-    ) -> Result<(), Refusal> {
+    ) -> Result<String, Refusal> {
         self.session.declare_queue(name, options).await
     }
 

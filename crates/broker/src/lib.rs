@@ -26,6 +26,7 @@ mod deferral;
 mod embedded;
 mod envelope;
 mod error;
+mod hold;
 mod inbox;
 pub mod inspect;
 mod keeper;

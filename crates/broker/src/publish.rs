@@ -4,13 +4,14 @@ use crate::codec;
 use crate::confirm::Level;
 use crate::deferral::Deferred;
 use crate::envelope;
+use crate::hold::Hold;
 use crate::outbox::Outbox;
 use crate::outlet::LiveMessage;
 use crate::router::LiveTargets;
 use crate::session::{Known, Session};
 use crate::shard::{Shard, State, Touched, touch};
 use crate::stats::Stats;
-use courant_engine::{Lifetime, MessageId, NEVER, Properties, Refusal};
+use courant_engine::{Lifetime, MessageId, NEVER, NoRoom, Properties, Refusal};
 use courant_storage::{OpenBatch, Purpose, Ticket, Urgency};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,8 +48,8 @@ pub struct Published {
     pub after: Option<Ticket>,
 }
 
-/// There is no room in the log now: nothing of the batch was done. Wait with
-/// [`Session::room`], then publish it again.
+/// There is no room now, in the log or in a queue that blocks: of the batch only so much was done
+/// as there are [`Session::outcomes`]. Wait with [`Session::room`], then publish the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room;
 
@@ -63,6 +64,10 @@ pub(crate) struct Desk {
     envelope: Vec<u8>,
     /// Live frames of a run.
     frames: Vec<u8>,
+    /// Whether a message may wait for room in a queue.
+    may_hold: bool,
+    /// Whether the first message without an outcome waits for room in a queue.
+    is_held: bool,
 }
 
 impl Session {
@@ -71,6 +76,7 @@ impl Session {
     pub fn publish(&mut self, batch: &[Outgoing<'_>], wants_ids: bool) -> Result<(), Room> {
         let mut desk = std::mem::take(&mut self.desk);
         desk.outcomes.clear();
+        desk.is_held = false;
         let done = if !wants_ids && self.is_all_live(batch) {
             self.admit_live(batch, &mut desk);
             Ok(())
@@ -80,11 +86,12 @@ impl Session {
         if done.is_ok() {
             let admitted = desk.outcomes.iter().filter(|outcome| outcome.is_ok()).count();
             Stats::add(&self.shard.stats.published, admitted as u64);
-            self.send_live(batch, &mut desk);
+            self.send_live(&batch[..desk.outcomes.len()], &mut desk);
         }
+        let is_held = desk.is_held;
         self.desk = desk;
         self.flush_touched();
-        done
+        if is_held { Err(Room) } else { done }
     }
 
     /// What became of each message of the last batch.
@@ -92,8 +99,16 @@ impl Session {
         &self.desk.outcomes
     }
 
-    /// Is ready when the log may have room again.
+    /// Is ready when there may be room again in the queue that a message waits for, or in the log.
     pub async fn room(&self) {
+        match &self.hold {
+            Some(hold) => hold.wait(&self.shard).await,
+            None => self.log_room().await,
+        }
+    }
+
+    /// Is ready when the log may have room again.
+    pub(crate) async fn log_room(&self) {
         let room = self.shard.room.notified();
         if self.shard.store.in_flight_bytes() > self.in_flight_bytes_max / 2 {
             // The log says when it has room; the clock covers the moment before we listened.
@@ -149,6 +164,7 @@ impl Session {
         }
         let stamp = shard.clock.now_ms();
         let mut transient = None;
+        desk.may_hold = self.hold.as_ref().is_none_or(|hold| !hold.is_over(stamp));
         let mut admit = |open: Option<&mut OpenBatch>| {
             admit_all(&shard, state, &self.known, batch, (stamp, open, &mut transient), desk);
         };
@@ -156,7 +172,10 @@ impl Session {
             let purpose = Purpose::Messages { bytes };
             match shard.append(Urgency::Now, purpose, &mut |open| admit(Some(open))) {
                 Ok(ticket) => Some(ticket),
-                Err(Refusal::TooManyInFlight) => return Err(Room),
+                Err(Refusal::TooManyInFlight) => {
+                    self.hold = None;
+                    return Err(Room);
+                }
                 // What needs no log goes on.
                 Err(Refusal::DiskFull) => {
                     admit(None);
@@ -170,6 +189,11 @@ impl Session {
         } else {
             admit(None);
             None
+        };
+        self.hold = match self.hold.take() {
+            _ if !desk.is_held => None,
+            Some(hold) if desk.outcomes.is_empty() => Some(hold.again(&shard)),
+            _ => Some(Hold::begin(&shard, stamp)),
         };
         if let Some(ticket) = ticket {
             self.note_logged(state, ticket, batch, desk);
@@ -312,7 +336,14 @@ fn admit_all(
             None => Err(Refusal::NoSuchQueue),
             Some(known) => {
                 let sinks = (stamp, log.as_deref_mut(), &mut *transient);
-                admit_one(shard, state, known, message, sinks, desk)
+                match admit_one(shard, state, known, message, sinks, desk) {
+                    Ok(published) => Ok(published),
+                    Err(NoRoom::Refused(refusal)) => Err(refusal),
+                    Err(NoRoom::Held) => {
+                        desk.is_held = true;
+                        return;
+                    }
+                }
             }
         };
         desk.outcomes.push(outcome);
@@ -326,10 +357,10 @@ fn admit_one(
     message: &Outgoing<'_>,
     (stamp, log, transient): Sinks<'_>,
     desk: &mut Desk,
-) -> Result<Published, Refusal> {
+) -> Result<Published, NoRoom> {
     let route = match &known.route {
         Ok(route) => route,
-        Err(refusal) => return Err(*refusal),
+        Err(refusal) => return Err(NoRoom::Refused(*refusal)),
     };
     let is_plain = message.properties.is_empty();
     if !is_plain {
@@ -337,17 +368,18 @@ fn admit_one(
         envelope::encode(&mut desk.envelope, &known.exchange, &known.key, message.properties);
     }
     let envelope = if is_plain { &known.envelope[..] } else { &desk.envelope[..] };
-    let size = size_of_message(envelope.len(), message.payload.len())?;
+    let size = size_of_message(envelope.len(), message.payload.len()).map_err(NoRoom::Refused)?;
     let is_logged = message.is_durable && !route.durable.is_empty();
     let is_placed = !route.transient.is_empty() || (!is_logged && !route.durable.is_empty());
     if is_placed && state.transient.is_full() {
-        return Err(Refusal::MemoryFull);
+        return Err(NoRoom::Refused(Refusal::MemoryFull));
     }
     if is_logged && log.is_none() {
         Stats::add(&shard.stats.disk_full, 1);
-        return Err(Refusal::DiskFull);
+        return Err(NoRoom::Refused(Refusal::DiskFull));
     }
-    let seq = state.engine.admit(size)?;
+    state.engine.find_room(route, size, desk.may_hold)?;
+    let seq = state.engine.admit(size).map_err(NoRoom::Refused)?;
     let meta = shard.meta(codec::PUBLISHED, seq);
     let body = [envelope, message.payload];
     let mut level = Level::Memory;
@@ -362,11 +394,14 @@ fn admit_one(
             out.extend_from_slice(body[1]);
         });
         level = message.level;
-        state.engine.note_in_flight(&route.durable);
+        state.engine.note_in_flight(size, &route.durable);
     }
     if is_placed {
         transient.get_or_insert_with(OpenBatch::new).push(meta, &[], &body);
         let durable = (!is_logged && !route.durable.is_empty()).then(|| Arc::clone(&route.durable));
+        if route.is_limited {
+            state.engine.note_placing(size, route, durable.is_some());
+        }
         let transient = Arc::clone(&route.transient);
         desk.placements.push(Deferred { seq, size, lifetime, transient, durable });
     }

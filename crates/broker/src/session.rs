@@ -6,6 +6,7 @@
 use crate::codec;
 use crate::confirm::Level;
 use crate::envelope;
+use crate::hold::Hold;
 use crate::keeper::Keeper;
 use crate::limits::ROUTES_MAX;
 use crate::outbox::Outbox;
@@ -94,6 +95,8 @@ pub struct Session {
     pub(crate) desk: Desk,
     pub(crate) touched: Touched,
     pub(crate) in_flight_bytes_max: usize,
+    /// What a message of this session waits for.
+    pub(crate) hold: Option<Hold>,
     is_open: bool,
 }
 
@@ -122,6 +125,7 @@ impl Session {
             desk: Desk::default(),
             touched: Touched::new(),
             in_flight_bytes_max,
+            hold: None,
             is_open: true,
         }
     }
@@ -188,7 +192,7 @@ impl Session {
     pub async fn change(&mut self, request: Topology<'_>) -> Result<(), Refusal> {
         let ticket = loop {
             match self.begin_change(request) {
-                Err(Refusal::TooManyInFlight) => self.room().await,
+                Err(Refusal::TooManyInFlight) => self.log_room().await,
                 begun => break begun?,
             }
         };
@@ -226,13 +230,25 @@ impl Session {
         Ok(has_to_wait.then_some(ticket))
     }
 
-    /// Makes a queue, or sees that it exists like this.
+    /// Makes a queue, or sees that it exists like this. Says its name: one that nobody has used
+    /// if `name` is empty.
     pub async fn declare_queue(
         &mut self,
         name: &str,
         options: QueueOptions,
-    ) -> Result<(), Refusal> {
-        self.change(Topology::DeclareQueue(name, options)).await
+    ) -> Result<String, Refusal> {
+        let name = match name {
+            "" => self.shard.lock().engine.give_queue_name(),
+            name => name.to_owned(),
+        };
+        self.change(Topology::DeclareQueue(&name, options)).await?;
+        Ok(name)
+    }
+
+    /// After [`Refusal::DeclaredOtherwise`]: the word for the first policy in which the queue
+    /// differs.
+    pub fn queue_difference(&self, name: &str, options: &QueueOptions) -> Option<&'static str> {
+        self.shard.lock().engine.queue_difference(self.id, name, options)
     }
 
     /// Makes a topic, or sees that it exists.

@@ -84,6 +84,9 @@ pub(crate) struct Shard {
     pub(crate) is_mended: AtomicBool,
     /// The log has room again.
     pub(crate) room: Notify,
+    /// A queue for which a publisher waits has room again, or is gone; and how often that was so.
+    pub(crate) queue_room: Notify,
+    pub(crate) rooms: AtomicU64,
     /// A page of a long queue was read.
     pub(crate) loaded: Notify,
     pub(crate) reader: Arc<Reader>,
@@ -131,6 +134,8 @@ impl Shard {
             is_poisoned: AtomicBool::new(false),
             is_mended: AtomicBool::new(false),
             room: Notify::new(),
+            queue_room: Notify::new(),
+            rooms: AtomicU64::new(0),
             loaded: Notify::new(),
             reader: Arc::default(),
         }
@@ -313,12 +318,17 @@ impl Shard {
     /// Lets the engine hand over, and moves what follows into outboxes. Called with the lock held.
     pub(crate) fn hand_out(&self, state: &mut State, touched: &mut Touched) {
         let now_ms = self.clock.now_ms();
+        state.engine.bury(&mut state.effects);
         loop {
             let more = state.engine.dispatch(now_ms, &mut state.effects);
+            let more = more || state.engine.shed(now_ms, &mut state.effects);
             state.move_effects(self, touched);
             if !more {
                 break;
             }
+        }
+        if state.engine.has_new_room() {
+            self.tell_room();
         }
         if state.engine.has_settles() {
             // What is refused here stays in the engine and goes with the next one.
@@ -378,6 +388,7 @@ impl Shard {
         }
         flush(&waiting);
         self.room.notify_waiters();
+        self.tell_room();
     }
 
     /// Ends every session.
@@ -533,6 +544,9 @@ impl State {
         }
         for page in effects.wanted.drain(..) {
             shard.reader.want_page(page);
+        }
+        for (cause, count) in effects.left.drain(..) {
+            shard.stats.note_left(cause, count);
         }
         if effects.parked > 0 {
             Stats::add(&shard.stats.corrupt, effects.parked);

@@ -1,5 +1,6 @@
 //! Numbers that say what a broker did. Counted per batch, read by whoever asks.
 
+use courant_engine::Cause;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! stats {
@@ -45,8 +46,16 @@ stats! {
     batches_committed,
     /// Messages that left their queue because they cannot be read any more.
     corrupt,
-    /// Messages that left their queue because their deadline was over.
+    /// Messages that left their queue because it was full.
+    overflowed,
+    /// Messages that left their queue because they were handed over as often as it allows.
+    attempts_spent,
+    /// Messages that left their queue because their time passed.
     expired,
+    /// Messages that were purged.
+    purged,
+    /// Messages that went with their queue.
+    queue_deleted,
     /// Messages that were refused because the disk is full.
     disk_full,
     /// Snapshots that were finished.
@@ -66,6 +75,24 @@ stats! {
 }
 
 impl Stats {
+    /// Counts messages that left a queue otherwise than by being handled.
+    pub(crate) fn note_left(&self, cause: Cause, count: u64) {
+        match cause {
+            Cause::Overflow => Self::add(&self.overflowed, count),
+            Cause::MaxAttempts => Self::add(&self.attempts_spent, count),
+            Cause::Purged => Self::add(&self.purged, count),
+            Cause::QueueDeleted | Cause::Unused | Cause::SessionEnded => {
+                Self::add(&self.queue_deleted, count);
+            }
+            // These are counted where they are decided.
+            Cause::Acked
+            | Cause::Expired
+            | Cause::Rejected
+            | Cause::Corrupt
+            | Cause::NotAllowed => {}
+        }
+    }
+
     pub(crate) fn get(counter: &AtomicU64) -> u64 {
         counter.load(Ordering::Relaxed)
     }

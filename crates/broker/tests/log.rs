@@ -148,7 +148,7 @@ async fn a_declaration_waits_for_room_too() {
     gate.open();
     let (first, second, mut other) =
         tokio::time::timeout(client::PATIENCE, declared).await.unwrap().unwrap();
-    assert_eq!((first, second), (Ok(()), Ok(())));
+    assert_eq!((first, second), (Ok("new".to_owned()), Ok("new".to_owned())));
     other.send("new", b"a").await;
     assert_eq!(other.session.inspect("new").unwrap().ready, 1);
 }

@@ -96,6 +96,7 @@ impl Engine {
             queue.asked = 0;
         }
         Floor::mark(&mut self.floor.dirty, queue);
+        Floor::note_over(&mut self.floor.over, queue);
         self.load_due(effects);
         Ok(())
     }
@@ -170,6 +171,7 @@ impl Engine {
         for queue in self.floor.queues.values_mut().filter(|queue| queue.asked == page) {
             queue.asked = 0;
             Floor::mark(&mut self.floor.dirty, queue);
+            Floor::note_over(&mut self.floor.over, queue);
         }
     }
 

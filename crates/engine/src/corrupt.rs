@@ -8,7 +8,7 @@ use crate::delivery::{Cause, Outcome};
 use crate::effect::Effects;
 use crate::engine::Engine;
 use crate::name::{Name, QueueId};
-use crate::queue::chunks::{Next, Position};
+use crate::queue::chunks::{Entry, Next};
 use crate::queue::{FloorQueue, LedgerQueue};
 use crate::settle::note_settles;
 
@@ -26,14 +26,15 @@ impl Engine {
             if queue.returned.get(&seq).is_some_and(|back| back.durable)
                 && let Some(back) = queue.returned.remove(&seq)
             {
-                queue.settle(back.position, seq, Cause::Corrupt);
+                queue.settle(back.position, (seq, back.size), Cause::Corrupt);
+                queue.count_left(Cause::Corrupt);
                 note_settles(queue, &mut self.floor.with_settles);
                 effects.parked += 1;
             }
             let Some(ledger) = self.ledger.queues.get(&queue.id) else { continue };
             match ledger.chunks.at_or_after(seq) {
                 Next::Entry(entry) if entry.seq == seq => {
-                    effects.parked += u64::from(park(queue, entry.position, seq));
+                    effects.parked += u64::from(park(queue, &entry));
                     note_settles(queue, &mut self.floor.with_settles);
                 }
                 Next::Cold(absent) if absent.seq_min <= seq => effects.wanted.push(absent.page),
@@ -63,7 +64,7 @@ impl Engine {
             if let Next::Entry(entry) = ledger.chunks.at_or_after(*seq)
                 && entry.seq == *seq
             {
-                effects.parked += u64::from(park(queue, entry.position, *seq));
+                effects.parked += u64::from(park(queue, &entry));
                 note_settles(queue, &mut self.floor.with_settles);
             }
         }
@@ -71,10 +72,12 @@ impl Engine {
 }
 
 /// Settles a living message that was never handed over in this opening; says whether it did.
-fn park(queue: &mut FloorQueue, position: Position, seq: u64) -> bool {
+fn park(queue: &mut FloorQueue, entry: &Entry) -> bool {
+    let Entry { position, seq, size } = *entry;
     let is_ahead = position >= queue.ledger_cursor && queue.parked.insert(seq);
     if is_ahead {
-        queue.settle(position, seq, Cause::Corrupt);
+        queue.settle(position, (seq, size), Cause::Corrupt);
+        queue.count_left(Cause::Corrupt);
     }
     is_ahead
 }

@@ -63,6 +63,9 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// How many there are; their numbers begin with 1.
+    pub const COUNT: usize = 11;
+
     /// The cause with that number.
     pub fn from_number(number: u8) -> Option<Self> {
         Some(match number {

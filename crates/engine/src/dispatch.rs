@@ -171,7 +171,7 @@ fn extend_runs(effects: &mut Effects, run: DeliveryRun) {
 
 fn settle_at_once(queue: &mut FloorQueue, taken: &Taken, effects: &mut Effects) {
     if taken.durable {
-        queue.settle(taken.position, taken.seq, Cause::Acked);
+        queue.settle(taken.position, (taken.seq, taken.size), Cause::Acked);
     } else {
         queue.transient.kill(taken.position);
         effects.freed.push(taken.seq);

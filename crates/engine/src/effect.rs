@@ -62,6 +62,8 @@ pub struct Effects {
     /// Pages of chunks to be loaded, for [`Engine::install_page`](crate::Engine::install_page);
     /// what waits for one goes on by itself when it comes.
     pub wanted: Vec<u64>,
+    /// How many messages left queues otherwise than by being handled, and why.
+    pub left: Vec<(Cause, u64)>,
     /// Messages taken out as corrupt, once per queue.
     pub parked: u64,
     /// Messages taken out because their deadline is over, once per queue.
@@ -71,6 +73,15 @@ pub struct Effects {
 }
 
 impl Effects {
+    /// Counts messages that left otherwise than by being handled.
+    pub(crate) fn note_left(&mut self, cause: Cause, count: u64) {
+        match self.left.last_mut() {
+            _ if count == 0 => {}
+            Some((last, sum)) if *last == cause => *sum += count,
+            _ => self.left.push((cause, count)),
+        }
+    }
+
     /// Forgets everything and keeps the buffers.
     pub fn clear(&mut self) {
         self.deliveries.clear();
@@ -78,6 +89,7 @@ impl Effects {
         self.cancelled.clear();
         self.freed.clear();
         self.wanted.clear();
+        self.left.clear();
         self.parked = 0;
         self.expired = 0;
         self.noops = 0;

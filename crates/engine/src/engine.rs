@@ -5,6 +5,7 @@
 //! transient one goes from `admit` straight to [`Engine::place`].
 
 use crate::access::{Operation, Principal};
+use crate::delivery::Cause;
 use crate::effect::Effects;
 use crate::exchange::Target;
 use crate::expiry::{note_durable, note_transient};
@@ -41,6 +42,8 @@ pub struct Route {
     pub durable: Arc<[u8]>,
     /// Transient queues.
     pub transient: Arc<[QueueId]>,
+    /// Whether one of them has limits for what comes in.
+    pub is_limited: bool,
 }
 
 impl Route {
@@ -147,13 +150,16 @@ impl Engine {
         if targets.len() > TARGETS_MAX {
             return Err(Refusal::TooManyTargets);
         }
+        let queues = &self.floor.queues;
+        let is_limited = |id| queues.get(id).is_some_and(|queue| queue.is_limited);
+        let is_limited = targets.iter().any(is_limited);
         let mut durable = Vec::new();
         for target in targets.iter().filter(|queue| queue.is_durable()) {
             durable.extend_from_slice(&target.0.to_le_bytes());
         }
         let transient = targets.into_iter().filter(|queue| !queue.is_durable()).collect();
         let version = self.floor.routing;
-        Ok(Route { version, exchange, durable: durable.into(), transient })
+        Ok(Route { version, exchange, durable: durable.into(), transient, is_limited })
     }
 
     fn route(&self, id: ExchangeId, key: &[u8], targets: &mut Vec<QueueId>) {
@@ -190,11 +196,12 @@ impl Engine {
 
     /// Notes that an admitted message is on its way into durable queues (as they stand in a
     /// record), so that nobody takes them for empty.
-    pub fn note_in_flight(&mut self, targets: &[u8]) {
+    pub fn note_in_flight(&mut self, size: u32, targets: &[u8]) {
         let (whole, _) = targets.as_chunks::<4>();
         for id in whole {
             if let Some(queue) = self.floor.queues.get_mut(&QueueId(u32::from_le_bytes(*id))) {
                 queue.in_flight += 1;
+                queue.in_flight_bytes += u64::from(size);
             }
         }
     }
@@ -219,6 +226,10 @@ impl Engine {
                     note_transient(queue, until_ms, &mut self.floor.timers);
                 }
                 reached += 1;
+                if queue.is_limited {
+                    queue.arrived(size);
+                    Floor::note_over(&mut self.floor.over, queue);
+                }
                 Floor::mark(&mut self.floor.dirty, queue);
             }
         }
@@ -240,16 +251,18 @@ impl Engine {
 
     /// Applies a record that is committed. Total: it never refuses.
     pub fn apply(&mut self, record: &Record<'_>, effects: &mut Effects) {
+        let before = self.load_before(record);
         let changed = self.ledger.apply(record);
         if changed == 0 {
             effects.noops += 1;
         }
         match *record {
-            Record::Published { seq, lifetime, targets, .. } => {
+            Record::Published { seq, size, lifetime, targets, .. } => {
                 self.floor.next_seq = self.floor.next_seq.max(seq.saturating_add(1));
                 for target in targets.iter() {
                     if let Some(queue) = self.floor.queues.get_mut(&target) {
-                        queue.in_flight = queue.in_flight.saturating_sub(1);
+                        queue.arrived(size);
+                        Floor::note_over(&mut self.floor.over, queue);
                         let until_ms = lifetime.until_ms(queue.options.message_ttl_ms);
                         if until_ms != NEVER && changed > 0 {
                             let timers = &mut self.floor.timers;
@@ -260,8 +273,9 @@ impl Engine {
                 }
             }
             Record::Settled { queue, ranges, .. } => {
+                let bytes = before.1.saturating_sub(self.load_before(record).1);
                 if let Some(queue) = self.floor.queues.get_mut(&queue) {
-                    queue.settling_count = queue.settling_count.saturating_sub(changed);
+                    queue.settled(changed, bytes);
                     if !queue.parked.is_empty() {
                         queue.forget_parked(ranges);
                     }
@@ -274,8 +288,22 @@ impl Engine {
                 self.floor.next_seq = self.floor.next_seq.max(next);
             }
             Record::CutShort { .. } | Record::BlockReserved { .. } | Record::Returned { .. } => {}
+            Record::QueueDeleted { id } => {
+                let settling = self.floor.queues.get(&id).map_or(0, |queue| queue.settling_count);
+                effects.note_left(Cause::QueueDeleted, before.0.saturating_sub(settling));
+                self.follow_topology(record, changed > 0, effects);
+            }
             _ => self.follow_topology(record, changed > 0, effects),
         }
+    }
+
+    /// Messages and bytes in the queue that a record takes something out of.
+    fn load_before(&self, record: &Record<'_>) -> (u64, u64) {
+        let (Record::Settled { queue, .. } | Record::QueueDeleted { id: queue }) = record else {
+            return (0, 0);
+        };
+        let queue = self.ledger.queues.get(queue);
+        queue.map_or((0, 0), |queue| (queue.chunks.alive(), queue.chunks.bytes()))
     }
 
     /// Brings the floor in line with a change of topology that was just applied.
@@ -355,7 +383,7 @@ impl Engine {
             Some(queue) => who.allow_queue(session.0, operation, queue)?,
             None => who.allow(operation, name)?,
         }
-        found.ok_or(Refusal::NoSuchQueue)
+        self.find_open_queue((session, who.namespace), name)
     }
 
     /// The number of an exchange that the session may use so.

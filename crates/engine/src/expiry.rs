@@ -29,7 +29,7 @@ use crate::ledger::Ledger;
 use crate::lifetime::NEVER;
 use crate::limits::CHUNK_ENTRIES;
 use crate::name::QueueId;
-use crate::queue::chunks::{Chunks, Place, Position, split};
+use crate::queue::chunks::{Chunks, Entry, Place, Position, split};
 use crate::queue::{FloorQueue, LedgerQueue};
 use crate::settle::note_settles;
 use std::collections::{BTreeSet, VecDeque};
@@ -292,7 +292,7 @@ impl Half {
 impl Place {
     /// Shows place and number of living messages whose deadline is over. Says how many living ones
     /// there are, and the first deadline that is to come.
-    fn each_due(&self, now_ms: u64, see: &mut dyn FnMut((Position, u64))) -> (usize, u64) {
+    fn each_due(&self, now_ms: u64, see: &mut dyn FnMut(Entry)) -> (usize, u64) {
         let (mut looked, mut next_ms) = (0, NEVER);
         let mut next = self.chunk.next_alive(0);
         while let Some(index) = next {
@@ -300,9 +300,9 @@ impl Place {
             let at_ms = self.chunk.deadline(index);
             if at_ms > now_ms {
                 next_ms = next_ms.min(at_ms);
-            } else if let Some((delta, _)) = self.chunk.entry(index) {
+            } else if let Some((delta, size)) = self.chunk.entry(index) {
                 let position = Position(self.number * CHUNK_ENTRIES as u64 + index as u64);
-                see((position, self.base + u64::from(delta)));
+                see(Entry { position, seq: self.base + u64::from(delta), size });
             }
             next = self.chunk.next_alive(index + 1);
         }
@@ -312,7 +312,7 @@ impl Place {
 
 impl FloorQueue {
     /// Whether nobody holds a living message, and nobody settles it.
-    fn is_free(&self, half: Half, (position, seq): (Position, u64)) -> bool {
+    fn is_free(&self, half: Half, Entry { position, seq, .. }: Entry) -> bool {
         let is_back =
             || self.returned.get(&seq).is_some_and(|back| back.durable == (half == Half::Durable));
         match half {
@@ -323,14 +323,16 @@ impl FloorQueue {
     }
 
     /// Takes out a message that is free.
-    fn expire(&mut self, half: Half, (position, seq): (Position, u64), effects: &mut Effects) {
+    fn expire(&mut self, half: Half, entry: Entry, effects: &mut Effects) {
+        let Entry { position, seq, size } = entry;
+        self.count_left(Cause::Expired);
         self.returned.remove(&seq);
         match half {
             Half::Durable => {
                 if position >= self.ledger_cursor {
                     self.parked.insert(seq);
                 }
-                self.settle(position, seq, Cause::Expired);
+                self.settle(position, (seq, size), Cause::Expired);
             }
             Half::Transient => {
                 self.transient.kill(position);

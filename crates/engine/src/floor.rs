@@ -36,6 +36,14 @@ pub(crate) struct Floor {
     pub(crate) loads: Loads,
     /// Queues that may have something to hand over.
     pub(crate) dirty: VecDeque<QueueId>,
+    /// Queues that may hold more than their policies allow and drop what is oldest.
+    pub(crate) over: Vec<QueueId>,
+    /// Full queues for which a publisher was held, and the size of its message.
+    pub(crate) held: Vec<(QueueId, u32)>,
+    /// Queues that go because nobody uses them any more, and why: their subscribers are told.
+    pub(crate) doomed: Vec<QueueId>,
+    /// How many names for queues this opening has given.
+    pub(crate) names_given: u64,
     /// Queues with settled messages whose record is to be written.
     pub(crate) with_settles: Vec<QueueId>,
     /// Durable messages that came back, whose record is to be written.

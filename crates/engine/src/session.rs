@@ -7,7 +7,7 @@ use crate::queue::FloorQueue;
 use crate::refusal::Refusal;
 use crate::slab::Key;
 use crate::subscription::SubscriptionId;
-use crate::topology::Topology;
+use crate::topology::{GIVEN, Topology};
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -48,11 +48,18 @@ impl Session {
                 }
                 check_name(name)
             }
+            // A queue of its own under a name that the broker gave needs no grant.
+            Topology::DeclareQueue(name, options)
+                if options.exclusive && name.starts_with(GIVEN) =>
+            {
+                Ok(())
+            }
+            // Names that the broker gave begin with `$`: the engine looks closer.
             Topology::DeleteExchange { name, .. }
             | Topology::DeclareQueue(name, _)
             | Topology::DeleteQueue { name, .. } => {
                 self.allow(Operation::Configure, name)?;
-                check_name(name)
+                Name::check(name.as_bytes()).map_err(|_| Refusal::BadName).map(drop)
             }
             Topology::Bind { exchange, to, .. } | Topology::Unbind { exchange, to, .. } => {
                 let (BindTo::Queue(to) | BindTo::Exchange(to)) = to;
@@ -87,7 +94,8 @@ impl Session {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Refusal> {
+/// Whether a client may give that name to something.
+pub(crate) fn check_name(name: &str) -> Result<(), Refusal> {
     Name::check(name.as_bytes()).map_err(|_| Refusal::BadName)?;
     if name.starts_with('$') { Err(Refusal::ReservedName) } else { Ok(()) }
 }

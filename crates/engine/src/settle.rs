@@ -11,6 +11,7 @@ use crate::limits::{
 };
 use crate::name::QueueId;
 use crate::queue::leases::{Open, OpenList};
+use crate::queue::{FloorQueue, Taken};
 use crate::record::{Record, SeqRange};
 use crate::refusal::Refusal;
 use crate::subscription::{Settling, SubscribeOptions, Subscription, SubscriptionId};
@@ -33,7 +34,7 @@ impl Engine {
         let there = self.floor.queues.get_mut(&queue).ok_or(Refusal::NoSuchQueue)?;
         who.allow_queue(session.0, Operation::Consume, there)?;
         if there.owner.is_some_and(|owner| owner != session.0) {
-            return Err(Refusal::NotAllowed);
+            return Err(Refusal::QueueExclusive);
         }
         let subscription = Subscription {
             session: session.0,
@@ -65,6 +66,7 @@ impl Engine {
             queue.turns.retain(|other| *other != id);
             queue.subscriptions.retain(|other| *other != id);
         }
+        self.end_unused(queue);
         if let Some(subscription) = self.floor.subscriptions.get_mut(id.0) {
             subscription.has_turn = false;
         }
@@ -168,12 +170,8 @@ impl Engine {
             held.open_count += 1;
             there.leased += 1;
             held.set_alarm(id, deadline_ms, &mut floor.alarms);
-        } else if taken.durable {
-            there.settle(taken.position, taken.seq, Cause::Acked);
-            note_settles(there, &mut floor.with_settles);
         } else {
-            there.transient.kill(taken.position);
-            effects.freed.push(taken.seq);
+            leave(there, &taken, Cause::Acked, &mut floor.with_settles, effects);
         }
         let attempt = taken.attempts.saturating_add(1);
         let (seq, size, durable) = (taken.seq, taken.size, taken.durable);
@@ -187,7 +185,7 @@ impl Engine {
         let there = self.floor.queues.get(&queue).ok_or(Refusal::NoSuchQueue)?;
         who.allow_queue(session.0, Operation::Consume, there)?;
         if there.owner.is_some_and(|owner| owner != session.0) {
-            return Err(Refusal::NotAllowed);
+            return Err(Refusal::QueueExclusive);
         }
         if let Some(id) = who.claims {
             return Ok(id);
@@ -339,16 +337,16 @@ impl Engine {
         queue.leased = queue.leased.saturating_sub(1);
         let mut taken = open.taken;
         match outcome {
-            Outcome::Gone(cause) if taken.durable => {
-                queue.settle(taken.position, taken.seq, cause);
-                note_settles(queue, &mut floor.with_settles);
-            }
-            Outcome::Gone(_) => {
-                queue.transient.kill(taken.position);
-                effects.freed.push(taken.seq);
+            Outcome::Gone(cause) => {
+                leave(queue, &taken, cause, &mut floor.with_settles, effects);
             }
             Outcome::Ready => {
                 taken.attempts = taken.attempts.saturating_add(1);
+                if queue.options.max_attempts.is_some_and(|most| taken.attempts >= most) {
+                    let cause = Cause::MaxAttempts;
+                    leave(queue, &taken, cause, &mut floor.with_settles, effects);
+                    return true;
+                }
                 if taken.durable {
                     floor.returned.push((open.queue, taken.seq, taken.attempts));
                 }
@@ -457,7 +455,9 @@ impl Engine {
 
     /// Whether [`Self::write_settles`] has something to write.
     pub fn has_settles(&self) -> bool {
-        !self.floor.with_settles.is_empty() || !self.floor.returned.is_empty()
+        !self.floor.with_settles.is_empty()
+            || !self.floor.returned.is_empty()
+            || self.floor.doomed.iter().any(|id| id.is_durable())
     }
 
     /// Gives the records for everything that was settled or came back since the last call, each
@@ -502,10 +502,34 @@ impl Engine {
             }
         }
         floor.returned.clear();
+        for id in floor.doomed.extract_if(.., |id| id.is_durable()) {
+            write(number(), &Record::QueueDeleted { id });
+        }
     }
 }
 
-pub(crate) fn note_settles(queue: &mut crate::queue::FloorQueue, with_settles: &mut Vec<QueueId>) {
+/// Takes a message out of its queue for good: a transient one at once, a durable one by a record.
+pub(crate) fn leave(
+    queue: &mut FloorQueue,
+    taken: &Taken,
+    cause: Cause,
+    with_settles: &mut Vec<QueueId>,
+    effects: &mut Effects,
+) {
+    if taken.durable {
+        queue.settle(taken.position, (taken.seq, taken.size), cause);
+        note_settles(queue, with_settles);
+    } else {
+        queue.transient.kill(taken.position);
+        effects.freed.push(taken.seq);
+    }
+    if cause != Cause::Acked {
+        queue.count_left(cause);
+        effects.note_left(cause, 1);
+    }
+}
+
+pub(crate) fn note_settles(queue: &mut FloorQueue, with_settles: &mut Vec<QueueId>) {
     if !queue.has_settles {
         queue.has_settles = true;
         with_settles.push(queue.id);

@@ -14,6 +14,7 @@ use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
 use crate::queue::{FloorQueue, QueueOptions};
 use crate::record::Record;
 use crate::refusal::Refusal;
+use crate::session::check_name;
 
 /// A request to change what exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,9 +91,12 @@ impl Engine {
             Topology::DeleteExchange { name, if_unused } => {
                 self.delete_exchange(namespace, name, if_unused)
             }
-            Topology::DeclareQueue(name, options) => self.declare_queue(namespace, name, options),
+            Topology::DeclareQueue(name, options) => {
+                self.declare_queue((session, namespace), name, options)
+            }
             Topology::DeleteQueue { name, if_empty, if_unused } => {
-                self.delete_queue(namespace, name, (if_empty, if_unused), effects)
+                let id = self.find_open_queue((session, namespace), name)?;
+                self.delete_queue(id, (if_empty, if_unused), effects)
             }
             Topology::Bind { exchange, to, key } => self.bind(namespace, exchange, to, key),
             Topology::Unbind { exchange, to, key } => self.unbind(namespace, exchange, to, key),
@@ -177,7 +181,7 @@ impl Engine {
 
     fn declare_queue<'a>(
         &mut self,
-        namespace: NamespaceId,
+        (session, namespace): (SessionId, NamespaceId),
         name: &'a str,
         options: QueueOptions,
     ) -> Result<Admission<'a>, Refusal> {
@@ -185,9 +189,13 @@ impl Engine {
             return Err(Refusal::BadPolicy);
         }
         let same = |is: bool, then| if is { Ok(then) } else { Err(Refusal::DeclaredOtherwise) };
-        if let Some(id) = self.find_queue(namespace, name) {
+        if self.find_queue(namespace, name).is_some() {
+            let id = self.find_open_queue((session, namespace), name)?;
             let there = self.floor.queues.get(&id).map(|queue| queue.options);
             return same(there == Some(options), Admission::Done);
+        }
+        if !self.is_given(name) {
+            check_name(name)?;
         }
         let key = (namespace, valid(name)?);
         if let Some((_, pending)) = self.floor.pending.queues.get(&key) {
@@ -199,6 +207,9 @@ impl Engine {
         if !options.durable {
             let id = self.new_transient_queue(namespace, key.1.clone(), options);
             self.floor.transient_names.insert(key, id);
+            if options.exclusive {
+                self.own(session, id);
+            }
             return Ok(Admission::Done);
         }
         let pending = &mut self.floor.pending;
@@ -247,35 +258,69 @@ impl Engine {
         let namespace = who.namespace;
         let name = valid(&format!("$session.{}", self.floor.next_transient))?;
         let id = self.new_transient_queue(namespace, name, QueueOptions::default());
+        self.own(session, id);
         if let Some(queue) = self.floor.queues.get_mut(&id) {
-            queue.owner = Some(session.0);
             queue.source = Some(exchange);
-        }
-        if let Some(who) = self.floor.sessions.get_mut(session.0) {
-            who.owned.push(id);
         }
         self.floor.transient_bindings.entry(exchange).or_default().bind(key, Target::Queue(id));
         Ok(id)
     }
 
+    /// Lets a queue belong to a session alone, and go with it.
+    fn own(&mut self, session: SessionId, id: QueueId) {
+        if let Some(queue) = self.floor.queues.get_mut(&id) {
+            queue.owner = Some(session.0);
+        }
+        if let Some(who) = self.floor.sessions.get_mut(session.0) {
+            who.owned.push(id);
+        }
+    }
+
+    /// A name for a queue that nobody has chosen: unique for ever, because it has the term.
+    pub fn give_queue_name(&mut self) -> String {
+        let number = self.floor.names_given;
+        self.floor.names_given += 1;
+        format!("{GIVEN}{}.{number}", self.ledger.term)
+    }
+
+    /// Whether a name was given by this opening.
+    fn is_given(&self, name: &str) -> bool {
+        let number = name.strip_prefix(GIVEN).and_then(|rest| rest.split_once('.'));
+        number.is_some_and(|(term, number)| {
+            term.parse() == Ok(self.ledger.term)
+                && number.parse().is_ok_and(|number: u64| number < self.floor.names_given)
+        })
+    }
+
+    /// The first policy in which a queue differs from others; `None` if it does not, or is not
+    /// there.
+    pub fn queue_difference(
+        &self,
+        session: SessionId,
+        name: &str,
+        options: &QueueOptions,
+    ) -> Option<&'static str> {
+        let namespace = self.floor.sessions.get(session.0)?.namespace;
+        if let Some(id) = self.find_queue(namespace, name) {
+            return options.differing(&self.floor.queues.get(&id)?.options);
+        }
+        let (_, pending) = self.floor.pending.queues.get(&(namespace, valid(name).ok()?))?;
+        options.differing(pending)
+    }
+
     /// Removes a queue that [`Self::open_session_queue`] made.
     pub fn close_session_queue(&mut self, session: SessionId, id: QueueId, effects: &mut Effects) {
-        if let Some(who) = self.floor.sessions.get_mut(session.0)
-            && let Some(at) = who.owned.iter().position(|owned| *owned == id)
-        {
-            who.owned.swap_remove(at);
+        if self.floor.queues.get(&id).is_some_and(|queue| queue.owner == Some(session.0)) {
             self.remove_floor_queue(id, effects);
         }
     }
 
     fn delete_queue(
         &mut self,
-        namespace: NamespaceId,
-        name: &str,
+        id: QueueId,
         (if_empty, if_unused): (bool, bool),
         effects: &mut Effects,
     ) -> Result<Admission<'static>, Refusal> {
-        let id = self.find_queue(namespace, name).ok_or(Refusal::NoSuchQueue)?;
         let counts = self.counts(id).unwrap_or_default();
         let in_flight = self.floor.queues.get(&id).map_or(0, |queue| queue.in_flight);
         if if_empty && counts.ready + counts.leased + in_flight > 0 {
@@ -293,11 +338,45 @@ impl Engine {
         Ok(Admission::Done)
     }
 
+    /// The last subscription of a queue ended: if it is made so, it goes with that.
+    pub(crate) fn end_unused(&mut self, id: QueueId) {
+        let Some(queue) = self.floor.queues.get(&id) else { return };
+        if queue.options.auto_delete && queue.subscriptions.is_empty() {
+            self.doom(id);
+        }
+    }
+
+    /// Lets a queue go. It cannot be found from now on; the record of a durable one follows with
+    /// [`Self::write_settles`], a transient one goes with the next [`Self::bury`].
+    pub(crate) fn doom(&mut self, id: QueueId) {
+        if id.is_durable() && !self.floor.pending.gone_queues.insert(id) {
+            return;
+        }
+        self.floor.routing += 1;
+        self.floor.doomed.push(id);
+    }
+
+    /// Removes transient queues that are to go.
+    pub fn bury(&mut self, effects: &mut Effects) {
+        if self.floor.doomed.is_empty() {
+            return;
+        }
+        for id in self.floor.doomed.extract_if(.., |id| !id.is_durable()).collect::<Vec<_>>() {
+            self.remove_floor_queue(id, effects);
+        }
+    }
+
     /// Removes what the floor knows of a queue: its subscriptions end, its open deliveries too.
     pub(crate) fn remove_floor_queue(&mut self, id: QueueId, effects: &mut Effects) {
         let Some(mut queue) = self.floor.queues.remove(&id) else { return };
         queue.dues.stop(id, &mut self.floor.timers);
         self.floor.routing += 1;
+        if let Some(owner) = queue.owner.and_then(|owner| self.floor.sessions.get_mut(owner))
+            && let Some(at) = owner.owned.iter().position(|owned| *owned == id)
+        {
+            owner.owned.swap_remove(at);
+        }
+        effects.note_left(Cause::QueueDeleted, queue.transient.alive());
         for subscription in &queue.subscriptions {
             self.drop_subscription(*subscription, Some(&queue), effects);
         }
@@ -414,11 +493,28 @@ impl Engine {
         self.floor.transient_names.get(&key).copied()
     }
 
+    /// A queue that does not belong to another session.
+    pub(crate) fn find_open_queue(
+        &self,
+        (session, namespace): (SessionId, NamespaceId),
+        name: &str,
+    ) -> Result<QueueId, Refusal> {
+        let id = self.find_queue(namespace, name).ok_or(Refusal::NoSuchQueue)?;
+        let owner = self.floor.queues.get(&id).and_then(|queue| queue.owner);
+        if owner.is_some_and(|owner| owner != session.0) {
+            return Err(Refusal::QueueExclusive);
+        }
+        Ok(id)
+    }
+
     pub(crate) fn find_exchange(&self, namespace: NamespaceId, name: &str) -> Option<ExchangeId> {
         let id = *self.ledger.namespaces.get(&namespace)?.exchanges.get(name)?;
         (!self.floor.pending.gone_exchanges.contains(&id)).then_some(id)
     }
 }
+
+/// What names begin with that the broker gives to queues.
+pub(crate) const GIVEN: &str = "$q.";
 
 fn valid(name: &str) -> Result<Name, Refusal> {
     Name::new(name.as_bytes()).map_err(|_| Refusal::BadName)

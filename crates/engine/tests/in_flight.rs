@@ -19,7 +19,7 @@ fn a_queue_with_messages_on_their_way_is_not_empty() {
 
     let route = engine.resolve(session, Publish::Queue("q")).unwrap();
     let seq = engine.admit(10).unwrap();
-    engine.note_in_flight(&route.durable);
+    engine.note_in_flight(9, &route.durable);
     let delete = Topology::DeleteQueue { name: "q", if_empty: true, if_unused: false };
     let refused = engine.admit_topology(session, delete, &mut effects);
     assert_eq!(refused, Err(Refusal::QueueNotEmpty));

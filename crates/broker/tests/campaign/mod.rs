@@ -235,7 +235,7 @@ async fn declare(broker: &Broker) -> Result<(), Refusal> {
         }
     }
     let options = QueueOptions { durable: false, ..QueueOptions::default() };
-    session.declare_queue(TRANSIENT, options).await
+    session.declare_queue(TRANSIENT, options).await.map(drop)
 }
 
 /// Whoever waits longer waits for ever.

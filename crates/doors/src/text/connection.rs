@@ -189,7 +189,7 @@ impl Talk {
                 Decoded::Incomplete { .. } => break Stop::Hungry,
                 Decoded::Refused { error, consumed, verb, req } => {
                     if self.finish(&mut publishes, &mut settles).is_err() {
-                        return self.rewind(batch_start);
+                        return self.rewind(publishes.done().unwrap_or(batch_start));
                     }
                     self.ordinal += 1;
                     let refused = Refused::from(&error);
@@ -213,12 +213,15 @@ impl Talk {
             if !goes_on {
                 // Order: what came before is done before.
                 if self.finish(&mut publishes, &mut settles).is_err() {
-                    return self.rewind(batch_start);
+                    return self.rewind(publishes.done().unwrap_or(batch_start));
                 }
                 batch_start = (at, self.ordinal);
             }
             match self.take_one(&command, &mut publishes, &mut settles) {
-                Ok(true) => at += consumed,
+                Ok(true) => {
+                    at += consumed;
+                    publishes.note_end(at);
+                }
                 Ok(false) => break Stop::Command,
                 Err(Stop::Room) => {
                     self.ordinal -= 1;
@@ -228,7 +231,7 @@ impl Talk {
             }
         };
         if self.finish(&mut publishes, &mut settles).is_err() {
-            return self.rewind(batch_start);
+            return self.rewind(publishes.done().unwrap_or(batch_start));
         }
         self.session.outbox().flush();
         (at, stop)

@@ -17,12 +17,42 @@ pub(crate) struct PublishBatch<'a> {
     messages: Vec<Outgoing<'a>>,
     /// Token and ordinal of each.
     asked: Vec<(Option<&'a [u8]>, u64)>,
+    /// Where each ends in what was read; nothing for one that stands alone.
+    ends: Vec<usize>,
+    /// End and ordinal of the last that was published of a batch that found no room.
+    done: Option<(usize, u64)>,
     wants_ids: bool,
 }
 
 impl PublishBatch<'_> {
     pub(crate) fn is_empty(&self) -> bool {
         self.messages.is_empty()
+    }
+
+    /// The message added last ends there.
+    pub(crate) fn note_end(&mut self, at: usize) {
+        if self.ends.len() < self.messages.len() {
+            self.ends.push(at);
+        }
+    }
+
+    /// How far it was published, if only in part.
+    pub(crate) fn done(&self) -> Option<(usize, u64)> {
+        self.done
+    }
+
+    /// Forgets the first messages, which are published.
+    fn forget(&mut self, count: usize) {
+        if count > 0 {
+            self.done = self
+                .ends
+                .get(count - 1)
+                .zip(self.asked.get(count - 1))
+                .map(|(end, (_, ordinal))| (*end, *ordinal));
+        }
+        self.messages.drain(..count.min(self.messages.len()));
+        self.asked.drain(..count.min(self.asked.len()));
+        self.ends.drain(..count.min(self.ends.len()));
     }
 }
 
@@ -83,13 +113,13 @@ impl Talk {
         Ok(id)
     }
 
-    /// Publishes the batch and adds the replies. Says whether the log had no room: then nothing
-    /// was done.
+    /// Publishes the batch and adds the replies. What found no room stays in it.
     pub(crate) fn publish(&mut self, batch: &mut PublishBatch<'_>) -> Result<(), Room> {
         if batch.is_empty() {
             return Ok(());
         }
-        self.session.publish(&batch.messages, batch.wants_ids)?;
+        let published = self.session.publish(&batch.messages, batch.wants_ids);
+        let count = self.session.outcomes().len();
         self.replies.clear();
         let mut after = None;
         for (at, (req, ordinal)) in batch.asked.iter().enumerate() {
@@ -102,9 +132,9 @@ impl Talk {
             self.write_outcome(outcome, *req, *ordinal);
         }
         self.send_replies(after);
-        batch.messages.clear();
-        batch.asked.clear();
-        batch.wants_ids = false;
+        batch.forget(count);
+        published?;
+        (batch.wants_ids, batch.done) = (false, None);
         if self.session.forget_destinations() {
             self.last_destination.word = None;
         }
@@ -176,6 +206,8 @@ impl Talk {
                 is_durable,
             }],
             asked: vec![(options.req(), ordinal)],
+            ends: Vec::new(),
+            done: None,
             wants_ids: self.is_verbose || options.req().is_some(),
         };
         let done = self.publish(&mut batch);

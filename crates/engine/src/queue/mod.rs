@@ -11,6 +11,7 @@
 pub(crate) mod chunk;
 pub mod chunks;
 pub mod leases;
+pub mod left;
 pub mod options;
 
 use crate::delivery::Cause;
@@ -21,6 +22,7 @@ use crate::limits::STEP_MESSAGES_MAX;
 use crate::name::{Name, NamespaceId, QueueId};
 use crate::record::SeqRange;
 use crate::subscription::SubscriptionId;
+pub use left::Left;
 pub use options::{Overflow, QueueOptions};
 
 use chunks::{Chunks, Entry, Next, Position, split};
@@ -38,6 +40,8 @@ pub struct QueueCounts {
     pub bytes: u64,
     /// Subscriptions.
     pub subscriptions: u32,
+    /// What left it otherwise than by being handled.
+    pub left: Left,
 }
 
 /// What follows from records alone.
@@ -106,6 +110,7 @@ pub(crate) struct Taken {
 }
 
 /// What belongs to this process.
+#[expect(clippy::struct_excessive_bools, reason = "each is about another list")]
 #[derive(Debug)]
 pub(crate) struct FloorQueue {
     pub(crate) id: QueueId,
@@ -128,6 +133,8 @@ pub(crate) struct FloorQueue {
     pub(crate) settling: Vec<(Position, u64, Cause)>,
     /// Durable messages that were settled and whose record is not applied yet.
     pub(crate) settling_count: u64,
+    /// Their bytes.
+    pub(crate) settling_bytes: u64,
     /// Those of them that were never handed over: the cursor passes over them.
     pub(crate) parked: BTreeSet<u64>,
     /// When its chunks have messages whose deadline may be over.
@@ -139,6 +146,14 @@ pub(crate) struct FloorQueue {
     pub(crate) leased: u64,
     /// Durable messages that were admitted and are not applied yet.
     pub(crate) in_flight: u64,
+    /// Their bytes, and those of transient ones that were not placed yet.
+    pub(crate) in_flight_bytes: u64,
+    /// Whether its policies limit what comes in.
+    pub(crate) is_limited: bool,
+    /// Whether it is among those that may hold too many.
+    pub(crate) is_over: bool,
+    /// What left it otherwise than by being handled; made when the first does.
+    left: Option<Box<Left>>,
     pub(crate) subscriptions: Vec<SubscriptionId>,
     /// Subscriptions with credit, in the order of their turns.
     pub(crate) turns: VecDeque<SubscriptionId>,
@@ -168,12 +183,17 @@ impl FloorQueue {
             returned: BTreeMap::new(),
             settling: Vec::new(),
             settling_count: 0,
+            settling_bytes: 0,
             parked: BTreeSet::new(),
             dues: Dues::default(),
             asked: 0,
             chunk: u64::MAX,
             leased: 0,
             in_flight: 0,
+            in_flight_bytes: 0,
+            is_limited: options.has_limits(),
+            is_over: false,
+            left: None,
             subscriptions: Vec::new(),
             turns: VecDeque::new(),
             is_dirty: false,
@@ -234,8 +254,9 @@ impl FloorQueue {
                 return Some(taken);
             }
             effects.expired += 1;
+            self.count_left(Cause::Expired);
             if taken.durable {
-                self.settle(taken.position, taken.seq, Cause::Expired);
+                self.settle(taken.position, (taken.seq, taken.size), Cause::Expired);
             } else {
                 self.transient.kill(taken.position);
                 effects.freed.push(taken.seq);
@@ -336,9 +357,21 @@ impl FloorQueue {
     }
 
     /// Notes that a durable message left; its record follows.
-    pub(crate) fn settle(&mut self, position: Position, seq: u64, cause: Cause) {
+    pub(crate) fn settle(&mut self, position: Position, (seq, size): (u64, u32), cause: Cause) {
         self.settling.push((position, seq, cause));
         self.settling_count += 1;
+        self.settling_bytes += u64::from(size);
+    }
+
+    /// Counts what leaves otherwise than by being handled.
+    pub(crate) fn count_left(&mut self, cause: Cause) {
+        self.left.get_or_insert_default().add(cause, 1);
+    }
+
+    /// A record took that much out of the ledger.
+    pub(crate) fn settled(&mut self, count: u64, bytes: u64) {
+        self.settling_count = self.settling_count.saturating_sub(count);
+        self.settling_bytes = self.settling_bytes.saturating_sub(bytes);
     }
 
     /// What was parked is gone.
@@ -356,6 +389,7 @@ impl FloorQueue {
             leased: self.leased,
             bytes: bytes + self.transient.bytes(),
             subscriptions: u32::try_from(self.subscriptions.len()).unwrap_or(u32::MAX),
+            left: self.left.as_deref().copied().unwrap_or_default(),
         }
     }
 }

@@ -97,7 +97,7 @@ impl Rig {
             }
             Err(refusal) => {
                 assert!(is_foreign, "{refusal}");
-                assert_eq!(refusal, Refusal::NotAllowed);
+                assert_eq!(refusal, Refusal::QueueExclusive);
             }
         }
     }
@@ -244,7 +244,7 @@ impl Rig {
                 self.count("claims", 1);
             }
             Err(Refusal::NothingWaiting) => assert!(!is_foreign && next.is_none()),
-            Err(refusal) => assert!(is_foreign && refusal == Refusal::NotAllowed, "{refusal}"),
+            Err(refusal) => assert!(is_foreign && refusal == Refusal::QueueExclusive, "{refusal}"),
         }
     }
 

@@ -327,6 +327,9 @@ impl Oracle {
     /// A message was handled: a durable one waits for its record.
     pub(crate) fn leave(&mut self, id: QueueId, seq: u64, cause: Cause) {
         let Some(queue) = self.queues.get_mut(&id) else { return };
+        if !matches!(cause, Cause::Acked | Cause::Expired) {
+            queue.left.push((cause, 1));
+        }
         let message = queue.messages.get_mut(&seq).expect("an open message is there");
         if message.durable {
             message.state = State::Settling { cause, is_written: false };

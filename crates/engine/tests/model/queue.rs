@@ -50,6 +50,8 @@ pub(crate) struct Queue {
     pub(crate) messages: BTreeMap<u64, Message>,
     /// Whether a message ever had a deadline.
     pub(crate) has_deadlines: bool,
+    /// Why messages left otherwise than by being handled, one by one.
+    pub(crate) left: Vec<(Cause, u64)>,
 }
 
 impl Queue {
@@ -67,6 +69,7 @@ impl Queue {
             owner: None,
             messages: BTreeMap::new(),
             has_deadlines: false,
+            left: Vec::new(),
         }
     }
 
@@ -95,6 +98,13 @@ impl Queue {
     pub(crate) fn counts(&self, subscriptions: u32) -> QueueCounts {
         let count = |state| self.messages.values().filter(|m| m.state == state).count() as u64;
         let bytes = self.messages.values().map(|m| u64::from(m.size)).sum();
-        QueueCounts { ready: count(State::Ready), leased: count(State::Open), bytes, subscriptions }
+        let (ready, leased) = (count(State::Ready), count(State::Open));
+        QueueCounts {
+            ready,
+            leased,
+            bytes,
+            subscriptions,
+            left: self.left.iter().copied().collect(),
+        }
     }
 }

@@ -9,8 +9,8 @@ use super::shelf::Shelf;
 use courant_engine::ledger::Ledger;
 use courant_engine::limits::SEQ_BLOCK;
 use courant_engine::{
-    Effects, Engine, ExchangeId, Lifetime, NEVER, Principal, QueueId, Record, Route, SessionId,
-    Settling, SubscribeOptions,
+    Cause, Effects, Engine, ExchangeId, Lifetime, NEVER, Principal, QueueId, Record, Route,
+    SessionId, Settling, SubscribeOptions,
 };
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -347,6 +347,9 @@ impl Rig {
                     assert!(left <= may_be, "{left} of {overdue} overdue are left in {id:?}");
                     counts.ready += overdue - left;
                 }
+                // What expires does so at one of several moments.
+                let left = counts.left.iter().filter(|(cause, _)| *cause != Cause::Expired);
+                counts.left = left.collect();
                 (name.to_string(), id, counts)
             })
             .collect();

@@ -1,0 +1,347 @@
+//! Policies that limit what a queue holds, one at a time.
+
+#![allow(clippy::unwrap_used, reason = "tests panic")]
+
+use courant_engine::{
+    Admission, BindTo, Cause, Effects, Engine, ExchangeKind, ExchangeOptions, Handle, Lease,
+    Lifetime, NoRoom, Overflow, Principal, Publish, QueueId, QueueOptions, Record, Refusal,
+    Selector, SessionId, SubscribeOptions, SubscriptionId, Topology, Verdict,
+};
+use std::sync::Arc;
+
+/// Cause and ranges of a record about settling; no cause: the queue is gone.
+type Written = (Option<Cause>, Vec<(u64, u64)>);
+
+struct Bench {
+    engine: Engine,
+    effects: Effects,
+    me: SessionId,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (mut engine, mut effects) = (Engine::default(), Effects::default());
+        engine.apply(&engine.opening(), &mut effects);
+        let me = engine.attach("/", Arc::new(Principal::unrestricted("me"))).unwrap();
+        Self { engine, effects, me }
+    }
+
+    fn session(&mut self) -> SessionId {
+        self.engine.attach("/", Arc::new(Principal::unrestricted("other"))).unwrap()
+    }
+
+    fn change(&mut self, request: Topology<'_>) -> Result<(), Refusal> {
+        self.change_as(self.me, request)
+    }
+
+    fn change_as(&mut self, who: SessionId, request: Topology<'_>) -> Result<(), Refusal> {
+        if let Admission::Log(record) =
+            self.engine.admit_topology(who, request, &mut self.effects)?
+        {
+            self.engine.apply(&record, &mut self.effects);
+        }
+        self.engine.bury(&mut self.effects);
+        Ok(())
+    }
+
+    fn declare(&mut self, name: &str, options: QueueOptions) -> QueueId {
+        self.change(Topology::DeclareQueue(name, options)).unwrap();
+        let all = self.engine.queues();
+        all.iter().find(|(there, _, _)| there.as_str() == name).unwrap().1
+    }
+
+    /// Admits a message; it is on its way until the record is applied.
+    fn admit(&mut self, name: &str, size: u32) -> Result<(u64, Vec<u8>), NoRoom> {
+        let route = self.engine.resolve(self.me, Publish::Queue(name)).unwrap();
+        self.engine.find_room(&route, size, true)?;
+        let seq = self.engine.admit(size).unwrap();
+        if route.durable.is_empty() {
+            self.engine.note_placing(size, &route, false);
+            self.engine.place(seq, size, Lifetime::default(), &route.transient);
+        } else {
+            self.engine.note_in_flight(size, &route.durable);
+        }
+        Ok((seq, route.durable.to_vec()))
+    }
+
+    fn arrive(&mut self, (seq, targets): (u64, Vec<u8>), size: u32) {
+        if !targets.is_empty() {
+            let exchange = courant_engine::ExchangeId::DEFAULT;
+            let targets = courant_engine::record::Targets::new(&targets).unwrap();
+            let record =
+                Record::Published { seq, size, lifetime: Lifetime::default(), exchange, targets };
+            self.engine.apply(&record, &mut self.effects);
+        }
+        while self.engine.dispatch(0, &mut self.effects) {}
+        while self.engine.shed(0, &mut self.effects) {}
+    }
+
+    fn send(&mut self, name: &str, size: u32) -> Result<u64, NoRoom> {
+        let message = self.admit(name, size)?;
+        let seq = message.0;
+        self.arrive(message, size);
+        Ok(seq)
+    }
+
+    /// Writes and applies what was settled; gives back the records' causes and ranges.
+    fn write(&mut self) -> Vec<Written> {
+        let mut written = Vec::new();
+        let mut deleted = Vec::new();
+        self.engine.write_settles(|_, record| match *record {
+            Record::Settled { queue, cause, ranges } => {
+                written.push((queue, Some(cause), ranges.to_vec()));
+            }
+            Record::QueueDeleted { id } => deleted.push(id),
+            _ => {}
+        });
+        let mut out = Vec::new();
+        for (queue, cause, ranges) in written {
+            let record = Record::Settled { queue, cause: cause.unwrap(), ranges: &ranges };
+            self.engine.apply(&record, &mut self.effects);
+            out.push((cause, ranges));
+        }
+        for id in deleted {
+            self.engine.apply(&Record::QueueDeleted { id }, &mut self.effects);
+            out.push((None, Vec::new()));
+        }
+        out
+    }
+
+    fn subscribe(&mut self, queue: QueueId, credit: u32) -> SubscriptionId {
+        let options = SubscribeOptions { credit, ..SubscribeOptions::default() };
+        self.engine.subscribe(self.me, queue, options).unwrap()
+    }
+
+    fn settle(&mut self, (seq, lease): (u64, Lease), verdict: Verdict) {
+        let one = Selector::One(Handle { seq, lease });
+        self.engine.settle(self.me, one, verdict, 0, &mut self.effects).unwrap();
+    }
+
+    fn ready(&self, queue: QueueId) -> u64 {
+        self.engine.counts(queue).unwrap().ready
+    }
+}
+
+const FULL: Result<u64, NoRoom> = Err(NoRoom::Refused(Refusal::QueueFull));
+
+fn both(check: impl Fn(bool)) {
+    check(true);
+    check(false);
+}
+
+#[test]
+fn a_full_queue_refuses_and_takes_again() {
+    both(|durable| {
+        let mut bench = Bench::new();
+        let options = QueueOptions { durable, max_length: Some(2), ..QueueOptions::default() };
+        let queue = bench.declare("q", options);
+        let first = bench.admit("q", 5).unwrap();
+        let second = bench.admit("q", 5).unwrap();
+        assert_eq!(bench.send("q", 5), FULL, "what is on its way counts");
+        bench.arrive(first, 5);
+        bench.arrive(second, 5);
+        assert_eq!(bench.send("q", 5), FULL, "what is ready counts");
+        bench.subscribe(queue, 1);
+        while bench.engine.dispatch(0, &mut bench.effects) {}
+        assert_eq!(bench.send("q", 5), FULL, "what is handed over counts");
+        let got = bench.effects.deliveries[0];
+        bench.settle((got.seq, got.lease), Verdict::Ack);
+        assert!(bench.send("q", 5).is_ok(), "what is settled counts no more");
+        bench.write();
+        assert_eq!(bench.send("q", 5), FULL, "and does not make room twice");
+    });
+}
+
+#[test]
+fn bytes_are_limited_in_sum_and_for_one_message() {
+    both(|durable| {
+        let mut bench = Bench::new();
+        let max_bytes = Some(10);
+        let options = QueueOptions { durable, max_bytes, ..QueueOptions::default() };
+        let queue = bench.declare("q", options);
+        let large = NoRoom::Refused(Refusal::MessageTooLargeForQueue);
+        assert_eq!(bench.send("q", 11), Err(large), "it never finds room");
+        bench.send("q", 6).unwrap();
+        assert_eq!(bench.send("q", 5), FULL);
+        bench.send("q", 4).unwrap();
+        assert_eq!(bench.engine.counts(queue).unwrap().bytes, 10);
+        bench.subscribe(queue, 1);
+        while bench.engine.dispatch(0, &mut bench.effects) {}
+        let got = bench.effects.deliveries[0];
+        bench.settle((got.seq, got.lease), Verdict::Ack);
+        assert_eq!(bench.send("q", 7), FULL);
+        bench.write();
+        bench.send("q", 6).unwrap();
+        let max_message_bytes = Some(3);
+        bench.declare("small", QueueOptions { durable, max_message_bytes, ..Default::default() });
+        assert_eq!(bench.send("small", 4), Err(large));
+        bench.send("small", 3).unwrap();
+    });
+}
+
+#[test]
+fn a_message_for_a_full_queue_goes_nowhere() {
+    let mut bench = Bench::new();
+    bench.declare("full", QueueOptions { max_length: Some(1), ..Default::default() });
+    bench.declare("free", QueueOptions::default());
+    bench.send("full", 1).unwrap();
+    let fanout = ExchangeOptions::of(ExchangeKind::Fanout);
+    bench.change(Topology::DeclareExchange("x", fanout)).unwrap();
+    for queue in ["full", "free"] {
+        let (exchange, to) = ("x", BindTo::Queue(queue));
+        bench.change(Topology::Bind { exchange, to, key: b"" }).unwrap();
+    }
+    let route = bench.engine.resolve(bench.me, Publish::Topic("x")).unwrap();
+    assert_eq!(route.reach(), 2);
+    let refused = bench.engine.find_room(&route, 1, true);
+    assert_eq!(refused, Err(NoRoom::Refused(Refusal::QueueFull)));
+}
+
+#[test]
+fn a_full_queue_that_blocks_holds_until_there_is_room() {
+    let mut bench = Bench::new();
+    let overflow = Overflow::Block;
+    let options = QueueOptions { max_length: Some(1), overflow, ..QueueOptions::default() };
+    let queue = bench.declare("q", options);
+    bench.send("q", 1).unwrap();
+    assert_eq!(bench.send("q", 1), Err(NoRoom::Held));
+    assert!(!bench.engine.has_new_room());
+    let route = bench.engine.resolve(bench.me, Publish::Queue("q")).unwrap();
+    let refused = bench.engine.find_room(&route, 1, false);
+    assert_eq!(refused, Err(NoRoom::Refused(Refusal::QueueFull)), "who waited is refused");
+    bench.subscribe(queue, 1);
+    while bench.engine.dispatch(0, &mut bench.effects) {}
+    let got = bench.effects.deliveries[0];
+    bench.settle((got.seq, got.lease), Verdict::Ack);
+    assert!(bench.engine.has_new_room());
+    assert!(!bench.engine.has_new_room(), "it is said once");
+    bench.send("q", 1).unwrap();
+    assert_eq!(bench.send("q", 1), Err(NoRoom::Held));
+    let delete = Topology::DeleteQueue { name: "q", if_empty: false, if_unused: false };
+    bench.change(delete).unwrap();
+    assert!(bench.engine.has_new_room(), "nobody waits for a queue that is gone");
+}
+
+#[test]
+fn the_oldest_leave_and_are_counted() {
+    both(|durable| {
+        let mut bench = Bench::new();
+        let overflow = Overflow::DropOldest;
+        let max_length = Some(3);
+        let options = QueueOptions { durable, max_length, overflow, ..QueueOptions::default() };
+        let queue = bench.declare("q", options);
+        let seqs: Vec<u64> = (0..5).map(|_| bench.send("q", 9).unwrap()).collect();
+        assert_eq!(bench.ready(queue), 3);
+        assert_eq!(bench.engine.counts(queue).unwrap().left.of(Cause::Overflow), 2);
+        let records = bench.write();
+        if durable {
+            assert_eq!(records, [(Some(Cause::Overflow), vec![(seqs[0], seqs[1])])]);
+        } else {
+            assert_eq!(bench.effects.freed, seqs[..2]);
+        }
+        assert_eq!(bench.ready(queue), 3, "the record takes nothing more");
+        bench.subscribe(queue, 3);
+        while bench.engine.dispatch(0, &mut bench.effects) {}
+        let got: Vec<u64> = bench.effects.deliveries.iter().map(|d| d.seq).collect();
+        assert_eq!(got, seqs[2..], "what is left keeps its order");
+        bench.send("q", 9).unwrap();
+        let counts = bench.engine.counts(queue).unwrap();
+        assert_eq!((counts.ready, counts.leased), (0, 3), "what is handed over stays");
+        assert_eq!(counts.left.of(Cause::Overflow), 3);
+    });
+}
+
+#[test]
+fn a_message_leaves_after_so_many_attempts() {
+    both(|durable| {
+        let mut bench = Bench::new();
+        let max_attempts = Some(2);
+        let options = QueueOptions { durable, max_attempts, ..QueueOptions::default() };
+        let queue = bench.declare("q", options);
+        let seq = bench.send("q", 1).unwrap();
+        bench.subscribe(queue, 1);
+        for attempt in 1..=2 {
+            while bench.engine.dispatch(0, &mut bench.effects) {}
+            let got = *bench.effects.deliveries.last().unwrap();
+            assert_eq!(got.attempt, attempt);
+            bench.settle((got.seq, got.lease), Verdict::Nack);
+        }
+        assert_eq!(bench.ready(queue), 0);
+        assert_eq!(bench.engine.counts(queue).unwrap().left.of(Cause::MaxAttempts), 1);
+        if durable {
+            assert!(bench.write().contains(&(Some(Cause::MaxAttempts), vec![(seq, seq)])));
+        }
+    });
+}
+
+#[test]
+fn an_exclusive_queue_is_its_sessions_and_goes_with_it() {
+    let mut bench = Bench::new();
+    let options = QueueOptions { durable: false, exclusive: true, ..QueueOptions::default() };
+    let queue = bench.declare("mine", options);
+    let other = bench.session();
+    let locked = Err(Refusal::QueueExclusive);
+    assert_eq!(bench.change_as(other, Topology::DeclareQueue("mine", options)), locked);
+    let delete = Topology::DeleteQueue { name: "mine", if_empty: false, if_unused: false };
+    assert_eq!(bench.change_as(other, delete), locked);
+    let subscribed = bench.engine.subscribe(other, queue, SubscribeOptions::default());
+    assert_eq!(subscribed.err(), Some(Refusal::QueueExclusive));
+    let consume = courant_engine::Operation::Consume;
+    assert_eq!(bench.engine.queue_of(other, consume, "mine"), Err(Refusal::QueueExclusive));
+    assert_eq!(bench.change(Topology::DeclareQueue("mine", options)), Ok(()));
+    bench.send("mine", 1).unwrap();
+    while bench.engine.detach(bench.me, &mut bench.effects) {}
+    assert!(bench.engine.counts(queue).is_none());
+    assert_eq!(bench.effects.freed.len(), 1);
+    let durable = QueueOptions { exclusive: true, ..QueueOptions::default() };
+    let refused = bench.change_as(other, Topology::DeclareQueue("new", durable));
+    assert_eq!(refused, Err(Refusal::BadPolicy));
+}
+
+#[test]
+fn a_queue_goes_with_its_last_subscription() {
+    both(|durable| {
+        let mut bench = Bench::new();
+        let options = QueueOptions { durable, auto_delete: true, ..QueueOptions::default() };
+        let queue = bench.declare("q", options);
+        assert!(bench.write().is_empty(), "not before there was one");
+        let (one, two) = (bench.subscribe(queue, 1), bench.subscribe(queue, 1));
+        bench.engine.unsubscribe(bench.me, one).unwrap();
+        bench.engine.bury(&mut bench.effects);
+        assert!(bench.write().is_empty() && bench.engine.counts(queue).is_some());
+        bench.engine.unsubscribe(bench.me, two).unwrap();
+        bench.engine.bury(&mut bench.effects);
+        let found = bench.engine.resolve(bench.me, Publish::Queue("q"));
+        assert_eq!(found.err(), Some(Refusal::NoSuchQueue), "it cannot be found at once");
+        assert_eq!(bench.write().len(), usize::from(durable));
+        assert!(bench.engine.counts(queue).is_none());
+    });
+}
+
+#[test]
+fn a_name_is_given_once() {
+    let mut bench = Bench::new();
+    let refused = bench.change(Topology::DeclareQueue("$q.1.0", QueueOptions::default()));
+    assert_eq!(refused, Err(Refusal::ReservedName));
+    let names: Vec<String> = (0..3).map(|_| bench.engine.give_queue_name()).collect();
+    assert_eq!(names, ["$q.1.0", "$q.1.1", "$q.1.2"]);
+    bench.declare("$q.1.1", QueueOptions::default());
+    for other in ["$q.1.3", "$q.2.0", "$q.", "$other"] {
+        let refused = bench.change(Topology::DeclareQueue(other, QueueOptions::default()));
+        assert_eq!(refused, Err(Refusal::ReservedName), "{other}");
+    }
+    let delete = Topology::DeleteQueue { name: "$q.1.1", if_empty: false, if_unused: false };
+    assert_eq!(bench.change(delete), Ok(()));
+}
+
+#[test]
+fn the_policy_that_differs_is_named() {
+    let mut bench = Bench::new();
+    let options = QueueOptions { max_length: Some(9), ..QueueOptions::default() };
+    bench.declare("q", options);
+    let other = QueueOptions { max_length: Some(8), ..options };
+    let refused = bench.change(Topology::DeclareQueue("q", other));
+    assert_eq!(refused, Err(Refusal::DeclaredOtherwise));
+    assert_eq!(bench.engine.queue_difference(bench.me, "q", &other), Some("max_length"));
+    assert_eq!(bench.engine.queue_difference(bench.me, "q", &options), None);
+}
