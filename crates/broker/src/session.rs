@@ -393,6 +393,18 @@ impl Session {
         }
     }
 
+    /// Lets so many messages, and bytes of them, be open at a time over all subscriptions; `None`
+    /// means no bound. One that is larger than all these bytes comes alone.
+    pub fn set_credit(&mut self, messages: Option<u32>, bytes: Option<u64>) {
+        let session = self.id;
+        self.step(|engine, _| engine.set_credit(session, messages, bytes));
+    }
+
+    /// The broker's time, milliseconds since 1970: deadlines are looked at by it.
+    pub fn now_ms(&self) -> u64 {
+        self.shard.clock.now_ms()
+    }
+
     /// Runs a step of the engine, hands over what follows, and flushes.
     fn step<T>(&mut self, run: impl FnOnce(&mut Engine, &mut courant_engine::Effects) -> T) -> T {
         let shard = Arc::clone(&self.shard);

@@ -53,7 +53,7 @@ impl Budget {
 /// The parts of the floor that a turn needs beside its queue.
 struct Hands<'a> {
     left: &'a mut Budget,
-    sessions: &'a Slab<Session>,
+    sessions: &'a mut Slab<Session>,
     subscriptions: &'a mut Slab<Subscription>,
     leases: &'a mut Leases,
     alarms: &'a mut BTreeSet<(u64, SubscriptionId)>,
@@ -101,31 +101,35 @@ impl Hands<'_> {
         effects: &mut Effects,
     ) -> bool {
         let Some(subscription) = self.subscriptions.get_mut(id.0) else { return false };
-        let session = self.sessions.get(subscription.session);
-        if session.is_none_or(|session| session.is_stalled) || self.leases.is_full() {
+        let session = self.sessions.get_mut(subscription.session);
+        let Some(session) = session.filter(|who| !who.is_stalled && !self.leases.is_full()) else {
             subscription.has_turn = false;
             return false;
-        }
+        };
         let start = u32::try_from(effects.deliveries.len()).unwrap_or(u32::MAX);
         let mut got = 0;
-        let mut is_empty = false;
+        let is_manual = subscription.settling == Settling::Manual;
         let deadline_ms = self.now_ms.saturating_add(subscription.visibility_ms);
-        while got < TURN_MESSAGES_MAX
-            && !self.left.is_spent()
-            && subscription.has_credit()
-            && !self.leases.is_full()
-        {
-            let Some(taken) = queue.take(ledger, self.now_ms, effects) else {
-                is_empty = true;
-                break;
-            };
-            let lease = if subscription.settling == Settling::Auto {
-                settle_at_once(queue, &taken, effects);
-                Lease::NONE
-            } else {
-                subscription.open_count += 1;
+        let end = loop {
+            if got == TURN_MESSAGES_MAX || self.left.is_spent() || self.leases.is_full() {
+                break End::Turn;
+            }
+            if let Some(end) = lacks_room(subscription, session) {
+                break end;
+            }
+            let Some(taken) = queue.take(ledger, self.now_ms, effects) else { break End::Empty };
+            if is_manual && let Some(end) = does_not_fit(subscription, session, taken.size) {
+                queue.put_back(&taken);
+                break end;
+            }
+            let lease = if is_manual {
+                subscription.credit.open(taken.size);
+                session.credit.open(taken.size);
                 queue.leased += 1;
                 self.leases.open(&mut subscription.open, taken, (queue.id, id), deadline_ms)
+            } else {
+                settle_at_once(queue, &taken, effects);
+                Lease::NONE
             };
             effects.deliveries.push(Delivery {
                 seq: taken.seq,
@@ -137,24 +141,65 @@ impl Hands<'_> {
             });
             self.left.spend(taken.size);
             got += 1;
+        };
+        if got > 0 {
+            if is_manual {
+                subscription.set_alarm(id, deadline_ms, self.alarms);
+            }
+            let (session, queue, end) = (subscription.session, queue.id, start + got);
+            extend_runs(effects, DeliveryRun { session, subscription: id, queue, start, end });
         }
-        if got > 0 && subscription.settling == Settling::Manual {
-            subscription.set_alarm(id, deadline_ms, self.alarms);
-        }
-        if !subscription.has_credit() {
+        self.end_turn(queue, id, end, got > 0);
+        end == End::Empty
+    }
+
+    /// Gives the turn to who keeps it, and to the end of the line.
+    fn end_turn(&mut self, queue: &mut FloorQueue, id: SubscriptionId, end: End, has_got: bool) {
+        let Some(subscription) = self.subscriptions.get_mut(id.0) else { return };
+        if end == End::NoCredit || !subscription.has_credit() {
             subscription.has_turn = false;
-        } else if is_empty && got == 0 {
+        } else if end == End::Starved {
+            subscription.has_turn = false;
+            if let Some(session) = self.sessions.get_mut(subscription.session) {
+                session.starve(id, subscription);
+            }
+        } else if end == End::Empty && !has_got {
             // Without a message the turn is kept: the next one is its.
             queue.turns.push_front(id);
         } else {
             queue.turns.push_back(id);
         }
-        if got > 0 {
-            let (session, queue, end) = (subscription.session, queue.id, start + got);
-            extend_runs(effects, DeliveryRun { session, subscription: id, queue, start, end });
-        }
-        is_empty
     }
+}
+
+/// Why a turn is over.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    /// It got its share, or the step is over.
+    Turn,
+    /// The queue has nothing left.
+    Empty,
+    /// The subscription has no room for the next one.
+    NoCredit,
+    /// Its session has none.
+    Starved,
+}
+
+#[inline]
+fn lacks_room(subscription: &Subscription, session: &Session) -> Option<End> {
+    if !subscription.has_credit() {
+        return Some(End::NoCredit);
+    }
+    let is_manual = subscription.settling == Settling::Manual;
+    (is_manual && !session.credit.has_room()).then_some(End::Starved)
+}
+
+#[inline]
+fn does_not_fit(subscription: &Subscription, session: &Session, size: u32) -> Option<End> {
+    if !subscription.credit.fits(size) {
+        return Some(End::NoCredit);
+    }
+    (!session.credit.fits(size)).then_some(End::Starved)
 }
 
 /// Adds a run, or lengthens the last one when it is for the same subscription.

@@ -5,6 +5,7 @@
 //! transient one goes from `admit` straight to [`Engine::place`].
 
 use crate::access::{Operation, Principal};
+use crate::credit::Credit;
 use crate::delivery::Cause;
 use crate::effect::Effects;
 use crate::exchange::Target;
@@ -114,6 +115,8 @@ impl Engine {
             namespace_name: space.name.clone(),
             principal,
             subscriptions: Vec::new(),
+            credit: Credit::new(None, None),
+            starved: Vec::new(),
             claims: None,
             owned: Vec::new(),
             is_stalled: false,

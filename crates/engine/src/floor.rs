@@ -9,7 +9,7 @@ use crate::queue::leases::Leases;
 use crate::queue::{FloorQueue, QueueOptions};
 use crate::session::Session;
 use crate::slab::{Key, Slab};
-use crate::subscription::{Subscription, SubscriptionId};
+use crate::subscription::{Settling, Subscription, SubscriptionId};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -128,7 +128,12 @@ impl Floor {
         if subscription.has_turn || !subscription.has_credit() {
             return;
         }
-        if self.sessions.get(subscription.session).is_none_or(|session| session.is_stalled) {
+        let Some(session) = self.sessions.get_mut(subscription.session) else { return };
+        if session.is_stalled {
+            return;
+        }
+        if subscription.settling == Settling::Manual && !session.credit.has_room() {
+            session.starve(id, subscription);
             return;
         }
         if let Some(queue) = self.queues.get_mut(&subscription.queue) {

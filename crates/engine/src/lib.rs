@@ -13,6 +13,7 @@
 pub mod access;
 mod cold;
 mod corrupt;
+mod credit;
 pub mod delivery;
 mod dispatch;
 pub mod effect;

@@ -1,6 +1,7 @@
 //! What one connection holds and must give back.
 
 use crate::access::{Operation, Principal};
+use crate::credit::Credit;
 use crate::exchange::BindTo;
 use crate::name::{Name, NamespaceId, QueueId};
 use crate::queue::FloorQueue;
@@ -16,6 +17,10 @@ pub(crate) struct Session {
     pub(crate) namespace_name: Name,
     pub(crate) principal: Arc<Principal>,
     pub(crate) subscriptions: Vec<SubscriptionId>,
+    /// What all its subscriptions together may have open.
+    pub(crate) credit: Credit,
+    /// Those that wait for room in it.
+    pub(crate) starved: Vec<SubscriptionId>,
     /// Holds what was claimed without a subscription; made at the first claim.
     pub(crate) claims: Option<SubscriptionId>,
     /// Transient queues that go with the session.

@@ -1,6 +1,7 @@
 //! Subscriptions, settling, deadlines, and the records that follow from them.
 
 use crate::access::Operation;
+use crate::credit::Credit;
 use crate::delivery::{Cause, Handle, Lease, Outcome, Selector, Verdict, outcome};
 use crate::effect::{Delivery, Effects};
 use crate::engine::Engine;
@@ -41,10 +42,10 @@ impl Engine {
             queue,
             settling: options.settling,
             visibility_ms: options.visibility_ms.unwrap_or(there.options.visibility_ms),
-            credit: options.credit,
+            credit: Credit::new(Some(options.credit), options.credit_bytes),
             open: OpenList::default(),
-            open_count: 0,
             has_turn: false,
+            is_starved: false,
             is_ended: false,
             alarm_ms: None,
         };
@@ -60,7 +61,7 @@ impl Engine {
     pub fn unsubscribe(&mut self, session: SessionId, id: SubscriptionId) -> Result<(), Refusal> {
         let subscription = self.owned(session, id)?;
         subscription.is_ended = true;
-        let is_done = subscription.open_count == 0;
+        let is_done = subscription.credit.messages == 0;
         let queue = subscription.queue;
         if let Some(queue) = self.floor.queues.get_mut(&queue) {
             queue.turns.retain(|other| *other != id);
@@ -84,6 +85,7 @@ impl Engine {
         }
         if let Some(who) = self.floor.sessions.get_mut(session.0) {
             who.subscriptions.retain(|other| *other != id);
+            who.starved.retain(|other| *other != id);
             if who.claims == Some(id) {
                 who.claims = None;
             }
@@ -110,7 +112,8 @@ impl Engine {
         more: u32,
     ) -> Result<(), Refusal> {
         let subscription = self.owned(session, id)?;
-        subscription.credit = subscription.credit.saturating_add(more).min(CREDIT_MAX);
+        let messages_max = &mut subscription.credit.messages_max;
+        *messages_max = messages_max.saturating_add(more).min(CREDIT_MAX);
         self.floor.offer_turn(id);
         Ok(())
     }
@@ -150,7 +153,7 @@ impl Engine {
             return Err(Refusal::TooManyDeliveries);
         }
         let held = floor.subscriptions.get_mut(id.0).ok_or(Refusal::NoSuchSubscription)?;
-        if held.open_count >= CREDIT_MAX {
+        if held.credit.messages >= CREDIT_MAX {
             return Err(Refusal::TooManyDeliveries);
         }
         let from = ledger.queues.get(&queue);
@@ -167,7 +170,7 @@ impl Engine {
             let deadline_ms =
                 now_ms.saturating_add(visibility_ms.unwrap_or(there.options.visibility_ms));
             lease = floor.leases.open(&mut held.open, taken, (queue, id), deadline_ms);
-            held.open_count += 1;
+            held.credit.open(taken.size);
             there.leased += 1;
             held.set_alarm(id, deadline_ms, &mut floor.alarms);
         } else {
@@ -195,10 +198,10 @@ impl Engine {
             queue,
             settling: Settling::Manual,
             visibility_ms: there.options.visibility_ms,
-            credit: 0,
+            credit: Credit::new(Some(0), None),
             open: OpenList::default(),
-            open_count: 0,
             has_turn: false,
+            is_starved: false,
             is_ended: false,
             alarm_ms: None,
         }));
@@ -316,15 +319,24 @@ impl Engine {
         let floor = &mut self.floor;
         let Some(subscription) = floor.subscriptions.get_mut(id.0) else { return false };
         let Some(open) = floor.leases.close(&mut subscription.open, lease) else { return false };
-        subscription.open_count -= 1;
-        let is_done = subscription.is_ended && subscription.open_count == 0;
+        subscription.credit.close(open.taken.size);
+        let is_done = subscription.is_ended && subscription.credit.messages == 0;
         let wants_turn = !subscription.has_turn;
         let session = SessionId(subscription.session);
+        let is_fed = floor.sessions.get_mut(session.0).is_some_and(|who| {
+            if who.claims != Some(id) {
+                who.credit.close(open.taken.size);
+            }
+            !who.starved.is_empty()
+        });
         let is_there = self.finish(&open, outcome, effects);
         if is_done {
             self.forget_subscription(session, id);
         } else if wants_turn {
             self.floor.offer_turn(id);
+        }
+        if is_fed {
+            self.floor.feed(session.0);
         }
         is_there
     }
@@ -399,7 +411,7 @@ impl Engine {
             let Some(first) = self.floor.leases.first(subscription.open) else { break };
             let lease = first.lease;
             let Some(open) = self.floor.leases.close(&mut subscription.open, lease) else { break };
-            subscription.open_count -= 1;
+            subscription.credit.close(open.taken.size);
             self.finish(&open, Outcome::Ready, effects);
             left -= 1;
         }

@@ -1,5 +1,6 @@
 //! A consumer's claim on a queue, with credit.
 
+use crate::credit::Credit;
 use crate::limits::{CREDIT_DEFAULT, CREDIT_MAX};
 use crate::name::QueueId;
 use crate::queue::leases::OpenList;
@@ -25,6 +26,8 @@ pub enum Settling {
 pub struct SubscribeOptions {
     /// Most open deliveries at a time.
     pub credit: u32,
+    /// Most bytes of open deliveries at a time; one that is larger comes alone. `None`: no bound.
+    pub credit_bytes: Option<u64>,
     /// Who settles.
     pub settling: Settling,
     /// How long a delivery may stay unsettled; `None` means what the queue says.
@@ -33,7 +36,12 @@ pub struct SubscribeOptions {
 
 impl Default for SubscribeOptions {
     fn default() -> Self {
-        Self { credit: CREDIT_DEFAULT, settling: Settling::Manual, visibility_ms: None }
+        Self {
+            credit: CREDIT_DEFAULT,
+            credit_bytes: None,
+            settling: Settling::Manual,
+            visibility_ms: None,
+        }
     }
 }
 
@@ -54,12 +62,12 @@ pub(crate) struct Subscription {
     pub(crate) queue: QueueId,
     pub(crate) settling: Settling,
     pub(crate) visibility_ms: u64,
-    /// Most open deliveries at a time.
-    pub(crate) credit: u32,
+    pub(crate) credit: Credit,
     pub(crate) open: OpenList,
-    pub(crate) open_count: u32,
     /// Whether it is in its queue's turns.
     pub(crate) has_turn: bool,
+    /// Whether it waits in its session for room there.
+    pub(crate) is_starved: bool,
     /// Ended by its session; stays until its open deliveries are settled.
     pub(crate) is_ended: bool,
     /// When the floor will look at its deadlines next.
@@ -84,6 +92,7 @@ impl Subscription {
 
     pub(crate) fn has_credit(&self) -> bool {
         !self.is_ended
-            && (self.settling == Settling::Auto && self.credit > 0 || self.open_count < self.credit)
+            && (self.settling == Settling::Auto && self.credit.messages_max > 0
+                || self.credit.has_room())
     }
 }

@@ -406,10 +406,13 @@ impl Engine {
         }
         if let Some(session) = self.floor.sessions.get_mut(subscription.session) {
             session.subscriptions.retain(|other| *other != id);
+            session.starved.retain(|other| *other != id);
+            session.credit.close_all(&subscription.credit);
             if session.claims == Some(id) {
                 session.claims = None;
             }
         }
+        self.floor.feed(subscription.session);
         if gone.is_some() && !subscription.is_ended {
             let session = subscription.session;
             let cause = Cause::QueueDeleted;

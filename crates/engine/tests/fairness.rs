@@ -40,7 +40,7 @@ impl Hall {
     fn consumer(&mut self, credit: u32, settling: Settling) -> SubscriptionId {
         let session = self.engine.attach("/", Arc::new(Principal::unrestricted("consumer")));
         let session = session.expect("the namespace / exists");
-        let options = SubscribeOptions { credit, settling, visibility_ms: None };
+        let options = SubscribeOptions { credit, settling, ..SubscribeOptions::default() };
         let id = self.engine.subscribe(session, self.queue, options).expect("there is room");
         self.sessions.insert(id, session);
         self.got.insert(id, 0);

@@ -204,7 +204,7 @@ impl Scene {
                 let is_auto = words.get(5) == Some(&"auto");
                 let settling = if is_auto { Settling::Auto } else { Settling::Manual };
                 let credit = number(words[4]);
-                let options = SubscribeOptions { credit, settling, visibility_ms: None };
+                let options = SubscribeOptions { credit, settling, ..SubscribeOptions::default() };
                 let id = self.engine.subscribe(session, queue, options)?;
                 self.subscriptions.insert(words[2].to_owned(), (session, id));
             }

@@ -180,7 +180,8 @@ fn a_restored_queue_is_handed_over_a_chunk_ahead() {
     let (root, _) = bench.snapshot();
     bench.restore(&root);
     assert_eq!(bench.living(), (first..=last).collect::<Vec<_>>());
-    let options = SubscribeOptions { credit: 1, settling: Settling::Auto, visibility_ms: None };
+    let options =
+        SubscribeOptions { credit: 1, settling: Settling::Auto, ..SubscribeOptions::default() };
     bench.engine.subscribe(bench.session, QueueId(0), options).expect("it is allowed");
     assert_eq!(bench.dispatch(), []);
     assert_eq!(bench.effects.wanted, [1]);
@@ -252,7 +253,8 @@ fn a_transient_message_does_not_overtake_what_is_not_in_memory() {
     let last = bench.publish(&[0], ENTRIES);
     bench.snapshot();
     assert_eq!(bench.engine.evict(0), 2 * ENTRIES * 8, "the chunk of the cursor and the next stay");
-    let options = SubscribeOptions { credit: 1, settling: Settling::Auto, visibility_ms: None };
+    let options =
+        SubscribeOptions { credit: 1, settling: Settling::Auto, ..SubscribeOptions::default() };
     bench.engine.subscribe(bench.session, QueueId(0), options).expect("it is allowed");
     assert_eq!(bench.dispatch(), (first..=before).collect::<Vec<_>>());
     assert_eq!(bench.effects.wanted, [3]);

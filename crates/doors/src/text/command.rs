@@ -461,6 +461,7 @@ fn subscribe_options(options: &Options<'_>) -> SubscribeOptions {
             AckMode::Manual => Settling::Manual,
         },
         visibility_ms: options.number(Key::Visibility),
+        ..defaults
     }
 }
 

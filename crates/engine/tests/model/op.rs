@@ -41,38 +41,140 @@ pub(crate) enum Say {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
-    Attach { namespace: u8 },
-    Detach { session: u8, mixed: bool },
-    DeclareNamespace { session: u8 },
-    DeclareQueue { session: u8, name: u8, durable: bool, visibility: u8, ttl: u8 },
-    DeleteQueue { session: u8, name: u8, if_empty: bool, if_unused: bool },
-    DeclareExchange { session: u8, name: u8, fanout: bool },
-    DeleteExchange { session: u8, name: u8 },
-    Bind { session: u8, exchange: u8, queue: u8, key: u8 },
-    Unbind { session: u8, exchange: u8, queue: u8, key: u8 },
-    Publish { session: u8, to: To, durable: bool, size: u8, times: u16, ttl: Option<u16> },
-    SessionQueue { session: u8, exchange: u8, key: u8, credit: u8 },
-    CloseSessionQueue { session: u8 },
-    Subscribe { session: u8, queue: u8, credit: u16, auto: bool, visibility: Option<u16> },
-    Unsubscribe { session: u8, which: u8, foreign: bool },
-    Credit { session: u8, which: u8, more: u16 },
-    Stall { session: u8, is_stalled: bool },
+    Attach {
+        namespace: u8,
+    },
+    Detach {
+        session: u8,
+        mixed: bool,
+    },
+    DeclareNamespace {
+        session: u8,
+    },
+    DeclareQueue {
+        session: u8,
+        name: u8,
+        durable: bool,
+        visibility: u8,
+        ttl: u8,
+    },
+    DeleteQueue {
+        session: u8,
+        name: u8,
+        if_empty: bool,
+        if_unused: bool,
+    },
+    DeclareExchange {
+        session: u8,
+        name: u8,
+        fanout: bool,
+    },
+    DeleteExchange {
+        session: u8,
+        name: u8,
+    },
+    Bind {
+        session: u8,
+        exchange: u8,
+        queue: u8,
+        key: u8,
+    },
+    Unbind {
+        session: u8,
+        exchange: u8,
+        queue: u8,
+        key: u8,
+    },
+    Publish {
+        session: u8,
+        to: To,
+        durable: bool,
+        size: u8,
+        times: u16,
+        ttl: Option<u16>,
+    },
+    SessionQueue {
+        session: u8,
+        exchange: u8,
+        key: u8,
+        credit: u8,
+    },
+    CloseSessionQueue {
+        session: u8,
+    },
+    Subscribe {
+        session: u8,
+        queue: u8,
+        credit: u16,
+        bytes: Option<u16>,
+        auto: bool,
+        visibility: Option<u16>,
+    },
+    SetCredit {
+        session: u8,
+        messages: Option<u16>,
+        bytes: Option<u16>,
+    },
+    Unsubscribe {
+        session: u8,
+        which: u8,
+        foreign: bool,
+    },
+    Credit {
+        session: u8,
+        which: u8,
+        more: u16,
+    },
+    Stall {
+        session: u8,
+        is_stalled: bool,
+    },
     Dispatch,
-    Settle { session: u8, which: u16, pick: Pick, select: Select, say: Say },
-    Claim { session: u8, queue: u8, auto: bool, visibility: Option<u16> },
-    Wait { ms: u16 },
+    Settle {
+        session: u8,
+        which: u16,
+        pick: Pick,
+        select: Select,
+        say: Say,
+    },
+    Claim {
+        session: u8,
+        queue: u8,
+        auto: bool,
+        visibility: Option<u16>,
+    },
+    Wait {
+        ms: u16,
+    },
     WriteSettles,
-    Commit { most: u8 },
+    Commit {
+        most: u8,
+    },
     Jump,
-    Restart { keep: u8 },
-    Replay { cut: u16 },
+    Restart {
+        keep: u8,
+    },
+    Replay {
+        cut: u16,
+    },
     Snapshot,
-    EndSnapshot { is_committed: bool },
-    Evict { chunks: u8 },
-    Slow { is_slow: bool },
-    Bring { most: u8 },
+    EndSnapshot {
+        is_committed: bool,
+    },
+    Evict {
+        chunks: u8,
+    },
+    Slow {
+        is_slow: bool,
+    },
+    Bring {
+        most: u8,
+    },
     Miss,
-    Corrupt { queue: u8, which: u16 },
+    Corrupt {
+        queue: u8,
+        which: u16,
+    },
 }
 
 fn topology() -> impl Strategy<Value = Op> {
@@ -132,6 +234,10 @@ fn credit() -> impl Strategy<Value = u16> {
     prop_oneof![1 => Just(0u16), 8 => 1..10u16, 3 => 10..200u16, 1 => Just(5000u16)]
 }
 
+fn bytes() -> impl Strategy<Value = Option<u16>> {
+    prop_oneof![4 => Just(None), 2 => (1..600u16).prop_map(Some), 1 => (1..9_000u16).prop_map(Some)]
+}
+
 fn visibility() -> impl Strategy<Value = Option<u16>> {
     prop_oneof![3 => Just(None), 2 => (100..3000u16).prop_map(Some)]
 }
@@ -139,11 +245,14 @@ fn visibility() -> impl Strategy<Value = Option<u16>> {
 fn consume() -> impl Strategy<Value = Op> {
     let s = any::<u8>;
     prop_oneof![
-        4 => (s(), 0..6u8, credit(), prop::bool::weighted(0.25), visibility()).prop_map(
-            |(session, queue, credit, auto, visibility)| {
-                Op::Subscribe { session, queue, credit, auto, visibility }
+        4 => (s(), 0..6u8, credit(), bytes(), prop::bool::weighted(0.25), visibility()).prop_map(
+            |(session, queue, credit, bytes, auto, visibility)| {
+                Op::Subscribe { session, queue, credit, bytes, auto, visibility }
             }
         ),
+        2 => (s(), prop::option::of(0..12u16), bytes()).prop_map(|(session, messages, bytes)| {
+            Op::SetCredit { session, messages, bytes }
+        }),
         2 => (s(), s(), prop::bool::weighted(0.1)).prop_map(|(session, which, foreign)| {
             Op::Unsubscribe { session, which, foreign }
         }),
@@ -226,6 +335,7 @@ pub(crate) fn deep_op() -> impl Strategy<Value = Op> {
         session,
         queue,
         credit,
+        bytes: None,
         auto,
         visibility: None,
     };

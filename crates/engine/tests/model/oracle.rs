@@ -34,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) is_leaving: bool,
     pub(crate) holders: Vec<Holder>,
     pub(crate) owned: Vec<QueueId>,
+    pub(crate) credit: Option<u32>,
+    pub(crate) credit_bytes: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub(crate) struct Subscription {
     pub(crate) session: SessionId,
     pub(crate) queue: QueueId,
     pub(crate) credit: u32,
+    pub(crate) credit_bytes: Option<u64>,
     pub(crate) auto: bool,
     pub(crate) visibility_ms: u64,
     pub(crate) open: u32,
@@ -53,6 +56,7 @@ pub(crate) struct Open {
     pub(crate) session: SessionId,
     pub(crate) holder: Holder,
     pub(crate) queue: QueueId,
+    pub(crate) size: u32,
     pub(crate) deadline_ms: u64,
 }
 
@@ -414,6 +418,28 @@ impl Oracle {
         u32::try_from(live.count()).expect("few")
     }
 
+    /// Whether subscription and session have room for a message of that size.
+    pub(crate) fn has_room(&self, id: SubscriptionId, size: u32) -> bool {
+        let held = &self.subscriptions[&id];
+        let holder = Holder::Subscription(id);
+        let own = self.open.iter().filter(|open| open.holder == holder);
+        let session = &self.sessions[&held.session];
+        let all =
+            self.open.iter().filter(|o| o.session == held.session && o.holder != Holder::Claims);
+        let fits = |open: Vec<&Open>, messages: Option<u32>, bytes: Option<u64>| {
+            let count = u32::try_from(open.len()).expect("few");
+            let sum: u64 = open.iter().map(|open| u64::from(open.size)).sum();
+            messages.is_none_or(|most| count < most)
+                && (count == 0
+                    || bytes.is_none_or(|most| sum < most && sum + u64::from(size) <= most))
+        };
+        !held.is_ended
+            && held.credit > 0
+            && (held.auto
+                || fits(own.collect(), Some(held.credit), held.credit_bytes)
+                    && fits(all.collect(), session.credit, session.credit_bytes))
+    }
+
     /// Whether a delivery is about a message that is still somewhere.
     pub(crate) fn is_about_something(&self, open: &Open) -> bool {
         self.queues.contains_key(&open.queue)
@@ -435,7 +461,16 @@ impl Oracle {
 impl Oracle {
     pub(crate) fn begin_session(&mut self, id: SessionId, namespace: NamespaceId) {
         let (holders, owned) = (Vec::new(), Vec::new());
-        let session = Session { namespace, is_stalled: false, is_leaving: false, holders, owned };
+        let (credit, credit_bytes) = (None, None);
+        let session = Session {
+            namespace,
+            is_stalled: false,
+            is_leaving: false,
+            holders,
+            owned,
+            credit,
+            credit_bytes,
+        };
         assert!(self.sessions.insert(id, session).is_none(), "{id:?} is in use");
     }
 

@@ -166,7 +166,7 @@ impl Rig {
         };
         let subscriptions = self.oracle.subscription_count(queue.id);
         let counts = queue.counts(subscriptions);
-        let ready = if self.shelf.waiting().contains(&queue.id) {
+        let ready = if self.shelf.is_slow() {
             // Who knows how much of what is overdue was seen.
             self.engine.counts(queue.id).map_or(0, |counts| counts.ready)
         } else {

@@ -101,6 +101,7 @@ impl Rig {
             }
             Op::Subscribe { .. }
             | Op::Unsubscribe { .. }
+            | Op::SetCredit { .. }
             | Op::Credit { .. }
             | Op::Stall { .. }
             | Op::Settle { .. }
@@ -224,7 +225,7 @@ impl Rig {
         for (id, queue) in &self.oracle.queues {
             effects.clear();
             let settling = Settling::Auto;
-            let options = SubscribeOptions { credit: 1, settling, visibility_ms: None };
+            let options = SubscribeOptions { credit: 1, settling, ..SubscribeOptions::default() };
             let there = probe.subscribe(session, *id, options).expect("the queue is there");
             while probe.dispatch(0, &mut effects) {}
             let out: Vec<_> =
@@ -334,7 +335,7 @@ impl Rig {
     }
 
     fn check_counts(&self) {
-        let waiting = self.shelf.waiting();
+        let is_slow = self.shelf.is_slow();
         let counts: Vec<_> = self
             .engine
             .queues()
@@ -343,7 +344,7 @@ impl Rig {
                 if let Some(queue) = self.oracle.queues.get(&id) {
                     let (ready, overdue) = (queue.counts(0).ready, queue.overdue(self.now_ms));
                     let left = (counts.ready + overdue).saturating_sub(ready);
-                    let may_be = if waiting.contains(&id) { overdue } else { 0 };
+                    let may_be = if is_slow { overdue } else { 0 };
                     assert!(left <= may_be, "{left} of {overdue} overdue are left in {id:?}");
                     counts.ready += overdue - left;
                 }

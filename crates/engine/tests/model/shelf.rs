@@ -47,6 +47,11 @@ impl Shelf {
         }
     }
 
+    /// Whether pages do not come by themselves.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.is_slow
+    }
+
     /// Queues that wait for a page.
     pub(crate) fn waiting(&self) -> BTreeSet<QueueId> {
         self.wanted.iter().map(|(_, queue)| *queue).collect()

@@ -1,0 +1,107 @@
+//! Credit: how much may be open at a time, by messages and by bytes.
+//!
+//! A tree of two levels: what a subscription opens counts for its session too, and a message is
+//! handed over only if both have room for it. One that is larger than all the bytes there may be
+//! goes where nothing else is open, so that nothing is stuck. What settles itself when it is handed
+//! over opens nothing, and what is claimed without a subscription counts for no session.
+//!
+//! A subscription that its session has no room for is *starved*: it waits in the session, and gets
+//! its turn again when something of the session is settled. One that has no room itself gets it
+//! when something of its own is. Until then others may take the message that did not fit.
+
+use crate::engine::Engine;
+use crate::floor::{Floor, SessionId};
+use crate::session::Session;
+use crate::slab::Key;
+use crate::subscription::{Subscription, SubscriptionId};
+
+/// What is open, and what may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Credit {
+    pub(crate) messages_max: u32,
+    pub(crate) bytes_max: u64,
+    pub(crate) messages: u32,
+    bytes: u64,
+}
+
+impl Credit {
+    /// So much may be open; `None` means no bound.
+    pub(crate) fn new(messages_max: Option<u32>, bytes_max: Option<u64>) -> Self {
+        let mut credit = Self { messages_max: 0, bytes_max: 0, messages: 0, bytes: 0 };
+        credit.set(messages_max, bytes_max);
+        credit
+    }
+
+    fn set(&mut self, messages_max: Option<u32>, bytes_max: Option<u64>) {
+        self.messages_max = messages_max.unwrap_or(u32::MAX);
+        self.bytes_max = bytes_max.unwrap_or(u64::MAX);
+    }
+
+    /// Whether there is room for some message.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.messages < self.messages_max && (self.bytes < self.bytes_max || self.messages == 0)
+    }
+
+    /// Whether a message of that size fits where there is room for some.
+    #[inline]
+    pub(crate) fn fits(&self, size: u32) -> bool {
+        self.messages == 0 || self.bytes + u64::from(size) <= self.bytes_max
+    }
+
+    #[inline]
+    pub(crate) fn open(&mut self, size: u32) {
+        self.messages += 1;
+        self.bytes += u64::from(size);
+    }
+
+    #[inline]
+    pub(crate) fn close(&mut self, size: u32) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(u64::from(size));
+    }
+
+    /// Closes everything that is open in a part of this.
+    pub(crate) fn close_all(&mut self, part: &Self) {
+        self.messages = self.messages.saturating_sub(part.messages);
+        self.bytes = self.bytes.saturating_sub(part.bytes);
+    }
+}
+
+impl Session {
+    /// A subscription lost its turn because there is no room here.
+    pub(crate) fn starve(&mut self, id: SubscriptionId, subscription: &mut Subscription) {
+        if !subscription.is_starved {
+            subscription.is_starved = true;
+            self.starved.push(id);
+        }
+    }
+}
+
+impl Engine {
+    /// Lets so much of a session be open at a time, over all its subscriptions; `None` means no
+    /// bound. What is open stays so.
+    pub fn set_credit(&mut self, session: SessionId, messages: Option<u32>, bytes: Option<u64>) {
+        if let Some(who) = self.floor.sessions.get_mut(session.0) {
+            who.credit.set(messages, bytes);
+            self.floor.feed(session.0);
+        }
+    }
+}
+
+impl Floor {
+    /// Gives the starved subscriptions of a session their turns, in the order in which they lost
+    /// them, if there is room.
+    pub(crate) fn feed(&mut self, session: Key) {
+        let Some(who) = self.sessions.get_mut(session) else { return };
+        if who.starved.is_empty() || !who.credit.has_room() {
+            return;
+        }
+        for id in std::mem::take(&mut who.starved) {
+            if let Some(subscription) = self.subscriptions.get_mut(id.0) {
+                subscription.is_starved = false;
+                self.offer_turn(id);
+            }
+        }
+    }
+}
