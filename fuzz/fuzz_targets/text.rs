@@ -9,8 +9,8 @@ use libfuzzer_sys::fuzz_target;
 
 /// Small ones, so that every bound is reached by a short input.
 const LIMITS: Limits = Limits {
-    line_bytes_max: 200,
-    body_bytes_max: 100,
+    line_bytes_max: 120,
+    body_bytes_max: 20,
     headers_max: 4,
     headers_bytes_max: 64,
     reply_line_bytes_max: 400,
@@ -23,9 +23,9 @@ fn look(command: &Command<'_>) {
         let _ = (value.name(&mut buffer), options.number(key), options.yes_no(key));
         let _ = (options.token(key), options.get(key));
     }
-    for (name, value) in options.headers() {
-        let _ = name.name(&mut buffer);
-        let _ = value.bytes(&mut buffer);
+    for header in options.headers() {
+        let _ = header.name.name(&mut buffer);
+        let _ = header.value.bytes(&mut buffer);
     }
     match command {
         Command::Connect { json, .. } => drop(Login::parse(json)),
@@ -54,8 +54,9 @@ fn commands(mut input: &[u8]) {
                 *consumed
             }
             Decoded::Incomplete { wanted } => {
+                let most = LIMITS.line_bytes_max + LIMITS.body_bytes_max + 4;
                 assert!(*wanted == 0 || *wanted > input.len());
-                assert!(input.len() <= LIMITS.line_bytes_max + LIMITS.body_bytes_max + 4);
+                assert!(*wanted <= most && input.len() <= most);
                 None
             }
         };

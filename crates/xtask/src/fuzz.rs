@@ -29,6 +29,8 @@ const CHECK_SECONDS: u32 = 60;
 const AT_ONCE: usize = 2;
 /// Bytes of an input.
 const INPUT_BYTES_MAX: u32 = 4096;
+/// The same of one that is kept in the tree.
+const KEPT_BYTES_MAX: u32 = 1024;
 /// One input may take so long and so much; more of either is a finding.
 const BOUNDS: &[&str] = &["-timeout=10", "-rss_limit_mb=1024", "-malloc_limit_mb=256"];
 
@@ -161,8 +163,10 @@ impl Fuzz {
         eprintln!("{}", summary(target, &said));
         if options.keep {
             let mut merge = self.command(target);
-            merge.arg(format!("-max_len={INPUT_BYTES_MAX}"));
-            let output = merge.args(["-merge=1"]).args([&kept, &new]).output()?;
+            // New code, not how often it was run: else the corpus would be thousands of files.
+            merge.args(["-merge=1", "-use_counters=0"]);
+            merge.arg(format!("-max_len={KEPT_BYTES_MAX}"));
+            let output = merge.args([&kept, &new]).output()?;
             ensure!(output.status.success(), "merging ended with {}", output.status);
         }
         Ok(())
