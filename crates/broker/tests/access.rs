@@ -86,7 +86,7 @@ impl Hall {
         Client::of(&self.broker, "/", &self.principal().await).unwrap()
     }
 
-    async fn ready(&self, queue: &str) -> u64 {
+    fn ready(&self, queue: &str) -> u64 {
         let client = Client::new(&self.broker);
         client.session.inspect(queue).unwrap().ready
     }
@@ -255,10 +255,10 @@ async fn a_revoked_subscription_ends_and_what_it_held_goes_to_others() {
     guest.subscribe(Subscribed::Queue("q"), 7, 2).await;
     let got = guest.take(2).await;
     let claimed = guest.session.claim("full", Settling::Manual, None).await.unwrap();
-    assert_eq!((hall.ready("q").await, hall.ready("full").await), (1, 0));
+    assert_eq!((hall.ready("q"), hall.ready("full")), (1, 0));
     hall.permit(&[(Inspect, &["#"])]);
     assert_eq!(guest.line.wait(1).await, [Event::Cancelled(7, Cause::NotAllowed)]);
-    assert_eq!((hall.ready("q").await, hall.ready("full").await), (3, 1));
+    assert_eq!((hall.ready("q"), hall.ready("full")), (3, 1));
     assert_eq!(guest.settle(got[0].handle, Verdict::Ack), Err(Refusal::NotOpen));
     let mut results = Vec::new();
     let claimed = (Selector::Message(claimed.id.seq), Verdict::Ack);
@@ -281,7 +281,7 @@ async fn more_than_a_step_is_given_back() {
     guest.subscribe(Subscribed::Queue("q"), 1, 60_000).await;
     guest.take(5_000).await;
     hall.permit(&[]);
-    assert_eq!(hall.ready("q").await, 5_000);
+    assert_eq!(hall.ready("q"), 5_000);
     let events = guest.line.wait(1).await;
     assert_eq!(events, [Event::Cancelled(1, Cause::NotAllowed)]);
 }

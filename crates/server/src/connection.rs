@@ -12,13 +12,13 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use courant_wire::Limits;
 use courant_wire::text::{DecodedReply, Reply, ReplyError, decode_reply, request};
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::destination::Destination;
 use crate::endpoint::Endpoint;
 use crate::refused::Refused;
+use crate::transport::Transport;
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -60,7 +60,7 @@ impl Inbox {
 /// A session at a broker.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    transport: Transport,
     address: String,
     /// What the broker said.
     pub(crate) inbox: Inbox,
@@ -94,7 +94,8 @@ impl Connection {
         };
         stream.set_nodelay(true).context("cannot set up the connection")?;
         let (inbox, outbox) = (Inbox::default(), Vec::new());
-        let mut session = Self { stream, address, inbox, outbox, end: None, is_pinged: false };
+        let transport = endpoint.transport(stream, &address)?;
+        let mut session = Self { transport, address, inbox, outbox, end: None, is_pinged: false };
         request::connect(&mut session.outbox, &login);
         match timeout(CONNECT_TIME_MAX, session.answer(None)).await {
             Ok(answer) => answer.map(|()| session),
@@ -128,12 +129,8 @@ impl Connection {
         if self.end.is_some() {
             return;
         }
-        let interest = if self.outbox.is_empty() {
-            Interest::READABLE
-        } else {
-            Interest::READABLE | Interest::WRITABLE
-        };
-        match timeout(SILENCE_MAX, self.stream.ready(interest)).await {
+        let ready = self.transport.ready(!self.outbox.is_empty());
+        match timeout(SILENCE_MAX, ready).await {
             Ok(Ok(ready)) => {
                 if ready.is_readable() || ready.is_read_closed() {
                     self.receive();
@@ -176,7 +173,7 @@ impl Connection {
         let mut received = 0;
         while received < TURN_BYTES {
             self.inbox.make_room();
-            match self.stream.try_read_buf(&mut self.inbox.bytes) {
+            match self.transport.try_read(&mut self.inbox.bytes) {
                 Ok(0) => {
                     self.end = Some(End::Closed);
                     return;
@@ -195,7 +192,7 @@ impl Connection {
     fn send(&mut self) {
         let mut sent = 0;
         while let Some(unsent) = self.outbox.get(sent..).filter(|unsent| !unsent.is_empty()) {
-            match self.stream.try_write(unsent) {
+            match self.transport.try_write(unsent) {
                 Ok(bytes) => sent += bytes,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => {
@@ -206,6 +203,8 @@ impl Connection {
             }
         }
         self.outbox.drain(..sent);
+        // As above.
+        let _ = self.transport.try_finish();
     }
 }
 

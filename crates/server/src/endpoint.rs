@@ -1,7 +1,13 @@
 //! Which broker a command talks to, and as whom: the options that all such commands share.
 
+use std::path::PathBuf;
+
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use courant_wire::text::Login;
+use tokio::net::TcpStream;
+
+use crate::transport::Transport;
 
 /// A broker and the credentials for it.
 #[derive(Args)]
@@ -14,14 +20,24 @@ pub(crate) struct Endpoint {
     #[arg(long, value_name = "NAME", env = "COURANT_USER")]
     user: Option<String>,
 
-    /// The user's password; others on this machine can read a command line, so better set
-    /// COURANT_PASSWORD
     #[arg(long, env = "COURANT_PASSWORD", hide_env_values = true)]
+    #[arg(
+        help = "The user's password; others on this machine can read a command line, so better \
+                  set COURANT_PASSWORD"
+    )]
     password: Option<String>,
 
-    /// A token to log in with, instead of user and password; better set COURANT_TOKEN
     #[arg(long, env = "COURANT_TOKEN", hide_env_values = true)]
+    #[arg(help = "A token to log in with, instead of user and password; better set COURANT_TOKEN")]
     token: Option<String>,
+
+    /// Talk TLS, and trust what this system trusts
+    #[arg(long, env = "COURANT_TLS", value_parser = FalseyValueParser::new())]
+    tls: bool,
+
+    /// Talk TLS, and trust only the certificates in this PEM file
+    #[arg(long, value_name = "FILE", env = "COURANT_CA")]
+    ca: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -31,6 +47,15 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
+    /// Makes of a socket to `address` what the options ask for.
+    pub(crate) fn transport(&self, stream: TcpStream, address: &str) -> anyhow::Result<Transport> {
+        if self.tls || self.ca.is_some() {
+            Transport::secure(stream, address, self.ca.as_deref())
+        } else {
+            Ok(Transport::Plain(stream))
+        }
+    }
+
     /// What to say of a session that begins. A token goes before user and password.
     pub(crate) fn login(&self, client_id: &str) -> anyhow::Result<Login> {
         let mut login = Login {

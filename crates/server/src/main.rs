@@ -25,12 +25,14 @@ mod log;
 mod refused;
 mod reload;
 mod signals;
+mod transport;
 mod verdict;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    courant_doors::tls::install_provider();
     match cmd::run(cmd::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
