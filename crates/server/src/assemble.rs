@@ -40,6 +40,7 @@ impl Assembly {
     /// Opens the data folder, which is made if it is not there, and listens.
     pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let (data, options) = (settings.data.as_path(), settings.broker());
+        let certificate = settings.certificate()?;
         #[cfg(feature = "testing")]
         let opened = crate::fail_point::open(data, options).await;
         #[cfg(not(feature = "testing"))]
@@ -50,7 +51,7 @@ impl Assembly {
             let access = Access::new(settings.access.clone())?;
             broker.set_access(access);
         }
-        let native = match native::listen(broker.clone(), settings.native()).await {
+        let native = match native::listen(broker.clone(), settings.native(certificate)).await {
             Ok(listening) => listening,
             Err(error) => {
                 // The folder was opened for nothing; it is left as clean as it was.
@@ -64,6 +65,11 @@ impl Assembly {
     /// The broker.
     pub(crate) fn broker(&self) -> &Broker {
         &self.broker
+    }
+
+    /// The native door.
+    pub(crate) fn native(&self) -> &Listening {
+        &self.native
     }
 
     /// Where the native door listens.

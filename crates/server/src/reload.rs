@@ -5,8 +5,10 @@
 //! 3. What was changed is logged, and what needs a restart is named, now and at every later SIGHUP.
 
 use courant::access::Revoked;
-use courant::{Access, AccessOptions, Broker};
+use courant::{Access, AccessOptions};
+use courant_doors::Certificate;
 
+use crate::assemble::Assembly;
 use crate::config::{Change, Config, Fault, Faults, OPTIONS, Row, Sources};
 use crate::log::Log;
 
@@ -31,16 +33,20 @@ impl Reload {
         Self { sources, in_force, log }
     }
 
+    /// Everything that can fail.
+    fn read(&self) -> Result<(Config, Access, Option<Certificate>), Faults> {
+        let new = self.sources.load()?;
+        let access = Access::new(new.settings.access.clone());
+        let path = self.sources.file().unwrap_or_default();
+        let access = access.map_err(|reason| Faults(vec![Fault::Access { path, reason }]))?;
+        let certificate = new.settings.certificate();
+        let certificate = certificate.map_err(|error| Faults(vec![error.into()]))?;
+        Ok((new, access, certificate))
+    }
+
     /// Reads again. Says in the log what became of it.
-    pub(crate) fn run(&mut self, broker: &Broker) {
-        let read = self.sources.load().and_then(|new| {
-            // It was looked at when it was read; a fault now would be one of ours.
-            let access = Access::new(new.settings.access.clone());
-            let path = self.sources.file().unwrap_or_default();
-            let access = access.map_err(|reason| Faults(vec![Fault::Access { path, reason }]))?;
-            Ok((new, access))
-        });
-        let (new, access) = match read {
+    pub(crate) fn run(&mut self, assembly: &Assembly) {
+        let (new, access, certificate) = match self.read() {
             Ok(read) => read,
             Err(faults) => {
                 for fault in &faults.0 {
@@ -56,13 +62,20 @@ impl Reload {
         self.log.set_level(level.max(self.in_force.settings.log_level));
         if self.in_force.settings.access != new.settings.access {
             self.in_force.settings.access = new.settings.access;
-            let Revoked { changed, closed } = broker.set_access(access);
+            let Revoked { changed, closed } = assembly.broker().set_access(access);
             let AccessOptions { users, roles } = &self.in_force.settings.access;
             let (users, roles) = (users.len(), roles.len());
             tracing::info!(users, roles, changed, closed, "configuration: users and roles");
             if users == 0 {
                 tracing::warn!("configuration: without users everybody on this machine may do all");
             }
+        }
+        let has_certificate = certificate.is_some();
+        match assembly.native().set_tls(certificate, self.in_force.settings.native_tls_required) {
+            Ok(()) if has_certificate => tracing::info!("configuration: read the certificate"),
+            Ok(()) => {}
+            // Reading made sure of a certificate where TLS is required.
+            Err(error) => tracing::error!(%error, "configuration: TLS was not changed"),
         }
         for line in &differences.changed {
             tracing::info!("configuration: {line}");

@@ -59,7 +59,7 @@ impl Serve {
         loop {
             tokio::select! {
                 () = signals.wait() => break,
-                () = hangups.wait() => reload.run(assembly.broker()),
+                () = hangups.wait() => reload.run(&assembly),
             }
         }
         tracing::info!("closing");

@@ -66,6 +66,17 @@ pub(crate) enum Fault {
         /// What is wrong.
         reason: String,
     },
+    /// Options that don't go together.
+    #[error("{key}: {reason}")]
+    Conflict {
+        /// The key in full.
+        key: &'static str,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A certificate that can't be shown to anybody.
+    #[error("tls.certificate: {0}")]
+    Certificate(#[from] courant_doors::CertificateError),
     /// Users and roles that don't go together.
     #[error("{}: {reason}", path.display())]
     Access {

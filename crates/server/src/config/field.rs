@@ -17,6 +17,10 @@ use super::settings::{LogFormat, Settings};
 pub(crate) enum Field {
     /// A folder or a file.
     Path(fn(&mut Settings) -> &mut PathBuf),
+    /// A file, or none.
+    MaybePath(fn(&mut Settings) -> &mut Option<PathBuf>),
+    /// Yes or no.
+    Switch(fn(&mut Settings) -> &mut bool),
     /// A host and a port.
     Address(fn(&mut Settings) -> &mut SocketAddr),
     /// A size with a unit: `64 MiB`.
@@ -45,6 +49,10 @@ impl Field {
             Self::Path(at) => {
                 *at(to) = Some(text).filter(|text| !text.is_empty()).ok_or(Wrong)?.into();
             }
+            Self::MaybePath(at) => {
+                *at(to) = Some(text).filter(|text| !text.is_empty()).map(PathBuf::from);
+            }
+            Self::Switch(at) => *at(to) = switch(text).ok_or(Wrong)?,
             Self::Address(at) => *at(to) = address(text).ok_or(Wrong)?,
             Self::Bytes(at, least, most) => *at(to) = within(bytes(text), &least, &most)?,
             Self::Count(at, least, most) => *at(to) = within(text.parse().ok(), &least, &most)?,
@@ -68,6 +76,10 @@ impl Field {
     pub(crate) fn text(self, from: &mut Settings) -> String {
         match self {
             Self::Path(at) => at(from).display().to_string(),
+            Self::MaybePath(at) => {
+                at(from).as_ref().map_or_else(String::new, |path| path.display().to_string())
+            }
+            Self::Switch(at) => if *at(from) { "yes" } else { "no" }.to_owned(),
             Self::Address(at) => at(from).to_string(),
             Self::Bytes(at, ..) => bytes_text(*at(from)),
             Self::Count(at, ..) => at(from).to_string(),
@@ -84,6 +96,8 @@ impl Field {
     pub(crate) fn allowed(self) -> String {
         match self {
             Self::Path(_) => "a path".to_owned(),
+            Self::MaybePath(_) => "a path, or nothing".to_owned(),
+            Self::Switch(_) => "yes or no".to_owned(),
             Self::Address(_) => "HOST:PORT".to_owned(),
             Self::Bytes(_, least, most) => {
                 format!("a size from {} to {}, as in 64 MiB", bytes_text(least), bytes_text(most))
@@ -100,7 +114,8 @@ impl Field {
     /// The word that stands for a value in a help.
     pub(crate) fn value_name(self) -> &'static str {
         match self {
-            Self::Path(_) => "PATH",
+            Self::Path(_) | Self::MaybePath(_) => "PATH",
+            Self::Switch(_) => "yes|no",
             Self::Address(_) => "ADDR",
             Self::Bytes(..) => "SIZE",
             Self::Count(..) => "NUMBER",
@@ -120,6 +135,15 @@ fn one_of(words: &[&str]) -> String {
 
 fn within<T: PartialOrd>(value: Option<T>, least: &T, most: &T) -> Result<T, Wrong> {
     value.filter(|value| least <= value && value <= most).ok_or(Wrong)
+}
+
+/// As people write it, and as files have it.
+fn switch(text: &str) -> Option<bool> {
+    match text {
+        "yes" | "true" => Some(true),
+        "no" | "false" => Some(false),
+        _ => None,
+    }
 }
 
 /// The first address of a name counts.

@@ -6,6 +6,7 @@ use clap::builder::TypedValueParser;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use super::OPTIONS;
+use super::field::Field;
 use super::options::{FILE_VARIABLE, Row};
 use super::settings::Settings;
 
@@ -40,7 +41,7 @@ impl Args for Flags {
 
 fn flag(option: &'static Row) -> Arg {
     let about = option.about;
-    let (default, variable) = (option.default_text(), option.variable());
+    let (default, variable) = (option.default_shown(), option.variable());
     let allowed = option.field.allowed();
     let check = move |typed: String| match option.field.set(&mut Settings::default(), &typed) {
         Ok(()) => Ok(typed),
@@ -51,6 +52,10 @@ fn flag(option: &'static Row) -> Arg {
         .value_name(option.field.value_name())
         .value_parser(clap::builder::StringValueParser::new().try_map(check))
         .help(format!("{about}: {allowed} [default: {default}] [env: {variable}]"));
+    let arg = match option.field {
+        Field::Switch(_) => arg.num_args(0..=1).require_equals(true).default_missing_value("yes"),
+        _ => arg,
+    };
     let arg = match option.section() {
         "" => arg,
         section => arg.help_heading(format!("Options of [{section}]")),

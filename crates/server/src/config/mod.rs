@@ -192,6 +192,9 @@ impl<'a> Load<'a> {
     }
 
     fn end(mut self) -> Result<Config, Faults> {
+        if let Some((key, reason)) = self.config.settings.conflict() {
+            self.faults.push(Fault::Conflict { key, reason });
+        }
         if let Some(path) = self.access_from.take().filter(|_| self.faults.is_empty())
             && let Err(reason) = Access::new(self.config.settings.access.clone())
         {

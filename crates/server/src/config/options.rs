@@ -97,6 +97,27 @@ pub(crate) const OPTIONS: &[Row] = &[
         about: "A connection that is quiet for so long is pinged; after twice that it is closed",
     },
     Row {
+        key: "native.tls_required",
+        alias: None,
+        field: Field::Switch(|settings| &mut settings.native_tls_required),
+        change: Change::Reload,
+        about: "Whether clients without TLS are refused; with a certificate both are let in",
+    },
+    Row {
+        key: "tls.certificate",
+        alias: None,
+        field: Field::MaybePath(|settings| &mut settings.tls_certificate),
+        change: Change::Reload,
+        about: "The broker's certificate in PEM, and those that it was signed with",
+    },
+    Row {
+        key: "tls.key",
+        alias: None,
+        field: Field::MaybePath(|settings| &mut settings.tls_key),
+        change: Change::Reload,
+        about: "The key of the certificate, in PEM",
+    },
+    Row {
         key: "storage.segment_bytes",
         alias: None,
         field: Field::Bytes(|settings| &mut settings.storage_segment_bytes, 64 * KIB, 1 << 30),
@@ -161,6 +182,11 @@ impl Row {
         self.field.text(&mut Settings::default())
     }
 
+    /// The default as a word of a sentence.
+    pub(crate) fn default_shown(&self) -> String {
+        Some(self.default_text()).filter(|text| !text.is_empty()).unwrap_or("none".to_owned())
+    }
+
     /// That a value is none for it.
     pub(super) fn fault(&self, origin: &Origin, value: &str) -> Fault {
         Fault::Value {
@@ -210,7 +236,7 @@ mod tests {
                 Change::Reload => "SIGHUP",
                 Change::Restart => "restart",
             };
-            let (default, allowed) = (option.default_text(), option.field.allowed());
+            let (default, allowed) = (option.default_shown(), option.field.allowed());
             let about = option.about;
             let _ = writeln!(page, "| `{name}` | `{default}` | {allowed} | {change} | {about} |");
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use courant::{AccessOptions, Options};
-use courant_doors::NativeOptions;
+use courant_doors::{Certificate, CertificateError, NativeOptions};
 use tracing_subscriber::filter::LevelFilter;
 
 /// How lines of the log are written.
@@ -34,6 +34,12 @@ pub(crate) struct Settings {
     pub(crate) native_handshake_within: Duration,
     /// When a quiet connection is asked whether it is there.
     pub(crate) native_ping_every: Duration,
+    /// Whether the native door refuses clients without TLS.
+    pub(crate) native_tls_required: bool,
+    /// The chain of certificates.
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// Its key.
+    pub(crate) tls_key: Option<PathBuf>,
     /// Size of a segment of the log.
     pub(crate) storage_segment_bytes: u64,
     /// Bytes of the log's tail that are kept in memory.
@@ -61,6 +67,9 @@ impl Default for Settings {
             native_connections_max: native.connections_max as u64,
             native_handshake_within: native.handshake_within,
             native_ping_every: native.ping_every,
+            native_tls_required: native.tls_required,
+            tls_certificate: None,
+            tls_key: None,
             storage_segment_bytes: broker.segment_bytes,
             memory_cache_bytes: broker.cache_bytes_max as u64,
             memory_in_flight_bytes: broker.in_flight_bytes_max as u64,
@@ -89,13 +98,32 @@ impl Settings {
     }
 
     /// What the native door is told.
-    pub(crate) fn native(&self) -> NativeOptions {
+    pub(crate) fn native(&self, certificate: Option<Certificate>) -> NativeOptions {
         NativeOptions {
             address: self.native_address,
             connections_max: memory(self.native_connections_max),
             handshake_within: self.native_handshake_within,
             ping_every: self.native_ping_every,
-            ..NativeOptions::default()
+            certificate,
+            tls_required: self.native_tls_required,
+        }
+    }
+
+    /// Reads the certificate, if there is to be one.
+    pub(crate) fn certificate(&self) -> Result<Option<Certificate>, CertificateError> {
+        let files = self.tls_certificate.as_deref().zip(self.tls_key.as_deref());
+        files.map(|(certificate, key)| Certificate::load(certificate, key)).transpose()
+    }
+
+    /// What does not go together: a key, and why.
+    pub(super) fn conflict(&self) -> Option<(&'static str, &'static str)> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(_), None) => Some(("tls.key", "it is needed beside tls.certificate")),
+            (None, Some(_)) => Some(("tls.certificate", "it is needed beside tls.key")),
+            (None, None) if self.native_tls_required => {
+                Some(("native.tls_required", "it needs tls.certificate and tls.key"))
+            }
+            _ => None,
         }
     }
 }
