@@ -24,6 +24,7 @@ impl Engine {
     /// [`STEP_BYTES_MAX`] bytes are handed over. Says whether there is more to do.
     pub fn dispatch(&mut self, now_ms: u64, effects: &mut Effects) -> bool {
         let Self { ledger, floor, .. } = self;
+        floor.now_ms = floor.now_ms.max(now_ms);
         let mut left = Budget { messages: STEP_MESSAGES_MAX, bytes: STEP_BYTES_MAX };
         while !left.is_spent() {
             let Some(id) = floor.dirty.pop_front() else { return false };
@@ -42,6 +43,11 @@ struct Budget {
 impl Budget {
     fn is_spent(&self) -> bool {
         self.messages == 0 || self.bytes == 0
+    }
+
+    fn skip(&mut self, messages: u64) {
+        let messages = usize::try_from(messages).unwrap_or(usize::MAX);
+        self.messages = self.messages.saturating_sub(messages);
     }
 
     fn spend(&mut self, bytes: u32) {
@@ -79,7 +85,11 @@ fn serve(
     let ledger_queue = ledger.queues.get(&id);
     while !hands.left.is_spent() {
         let Some(subscription) = queue.turns.pop_front() else { break };
-        if hands.give_turn(queue, ledger_queue, subscription, effects) {
+        let expired = effects.expired;
+        let is_empty = hands.give_turn(queue, ledger_queue, subscription, effects);
+        // What was found to be over costs the step as much as what was handed over.
+        hands.left.skip(effects.expired - expired);
+        if is_empty {
             break;
         }
     }

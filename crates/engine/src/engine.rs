@@ -331,7 +331,8 @@ impl Engine {
                 if !has_changed {
                     return;
                 }
-                let queue = FloorQueue::new(id, namespace, name, options);
+                let mut queue = FloorQueue::new(id, namespace, name, options);
+                queue.watch_use(&mut self.floor.timers);
                 self.floor.queues.insert(id, queue);
             }
             Record::ExchangeDeclared { id, namespace, name, .. } => {

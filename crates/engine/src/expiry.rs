@@ -2,7 +2,7 @@
 //! stands.
 //!
 //! ```text
-//!   timers of the shard    (when, queue)                 one for each queue that has any
+//!   timers of the shard    (when, queue)                 one for each queue that has any dues
 //!   dues of a queue        (when, half, chunk)           one for each chunk that has any
 //!   a chunk                a deadline for each entry     looked through when it is due
 //! ```
@@ -22,6 +22,7 @@
 //! come up, or when they are half of all.
 
 use crate::delivery::Cause;
+use crate::disuse::Disuse;
 use crate::effect::Effects;
 use crate::engine::Engine;
 use crate::floor::Floor;
@@ -30,7 +31,7 @@ use crate::lifetime::NEVER;
 use crate::limits::CHUNK_ENTRIES;
 use crate::name::QueueId;
 use crate::queue::chunks::{Chunks, Entry, Place, Position, split};
-use crate::queue::{FloorQueue, LedgerQueue};
+use crate::queue::{FloorQueue, LedgerQueue, QueueOptions};
 use crate::settle::note_settles;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -71,19 +72,20 @@ impl Loads {
 /// When each chunk of a queue has to be looked at.
 #[derive(Debug)]
 pub(crate) struct Dues {
+    /// Its own time is up then.
+    pub(crate) disuse: Disuse,
     chunks: BTreeSet<(u64, Half, u64)>,
     /// Under which the queue stands in the timers of the shard; [`NEVER`] if it does not.
     timer: u64,
     is_used: bool,
 }
 
-impl Default for Dues {
-    fn default() -> Self {
-        Self { chunks: BTreeSet::new(), timer: NEVER, is_used: false }
-    }
-}
-
 impl Dues {
+    pub(crate) fn new(options: &QueueOptions) -> Self {
+        let disuse = Disuse::new(options.expires_ms);
+        Self { disuse, chunks: BTreeSet::new(), timer: NEVER, is_used: false }
+    }
+
     /// Whether the queue never had a deadline.
     #[inline]
     pub(crate) fn is_unused(&self) -> bool {
@@ -101,8 +103,9 @@ impl Dues {
     }
 
     /// Brings the timer of the queue in line.
-    fn set_timer(&mut self, id: QueueId, timers: &mut Timers) {
+    pub(crate) fn set_timer(&mut self, id: QueueId, timers: &mut Timers) {
         let first = self.chunks.first().map_or(NEVER, |(at_ms, ..)| *at_ms);
+        let first = first.min(self.disuse.look_ms);
         if first != self.timer {
             self.stop(id, timers);
             self.timer = first;
@@ -203,6 +206,12 @@ impl Engine {
                 floor.timers.pop_first();
                 continue;
             };
+            if queue.is_disused(now_ms) {
+                queue.dues.set_timer(id, &mut floor.timers);
+                *left -= 1;
+                self.doom(id);
+                continue;
+            }
             let ledger = ledger.queues.get_mut(&id);
             look_through(ledger, queue, (now_ms, left), &mut floor.loads, effects);
             queue.dues.set_timer(id, &mut floor.timers);
@@ -246,8 +255,11 @@ fn look_through(
     loads: &mut Loads,
     effects: &mut Effects,
 ) {
-    let Some((_, half, number)) = queue.dues.chunks.pop_first() else { return };
     *left -= 1;
+    if queue.dues.chunks.first().is_none_or(|(due, ..)| *due > now_ms) {
+        return;
+    }
+    let Some((_, half, number)) = queue.dues.chunks.pop_first() else { return };
     let mut durable = ledger.map(|ledger| &mut ledger.chunks);
     let chunks = half.of(durable.as_deref_mut(), &mut queue.transient);
     let Some(place) = chunks.and_then(|chunks| chunks.place_mut(number)) else { return };

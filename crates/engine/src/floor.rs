@@ -30,7 +30,9 @@ pub(crate) struct Floor {
     pub(crate) leases: Leases,
     /// At most one entry per subscription: when its oldest delivery may be due.
     pub(crate) alarms: BTreeSet<(u64, SubscriptionId)>,
-    /// When queues have messages whose deadline may be over.
+    /// The time that the last step was told.
+    pub(crate) now_ms: u64,
+    /// When queues have messages whose deadline may be over, or may be disused.
     pub(crate) timers: Timers,
     /// Chunks with such messages that are not in memory.
     pub(crate) loads: Loads,

@@ -16,6 +16,7 @@ mod corrupt;
 mod credit;
 pub mod delivery;
 mod dispatch;
+mod disuse;
 pub mod effect;
 pub mod engine;
 pub mod exchange;

@@ -113,7 +113,11 @@ impl Engine {
             queue.is_over = false;
             while left > 0 && queue.has_too_many(from) {
                 // A part that is not in memory is asked for; its page brings the queue back here.
-                let Some(taken) = queue.take(from, now_ms, effects) else { break };
+                let expired = effects.expired;
+                let taken = queue.take(from, now_ms, effects);
+                let expired = usize::try_from(effects.expired - expired).unwrap_or(usize::MAX);
+                left = left.saturating_sub(expired).max(1);
+                let Some(taken) = taken else { break };
                 leave(queue, &taken, Cause::Overflow, &mut floor.with_settles, effects);
                 left -= 1;
             }

@@ -51,6 +51,7 @@ impl Engine {
         };
         let id = SubscriptionId(self.floor.subscriptions.insert(subscription));
         there.subscriptions.push(id);
+        there.note_use(self.floor.now_ms);
         who.subscriptions.push(id);
         self.floor.offer_turn(id);
         Ok(id)
@@ -66,6 +67,7 @@ impl Engine {
         if let Some(queue) = self.floor.queues.get_mut(&queue) {
             queue.turns.retain(|other| *other != id);
             queue.subscriptions.retain(|other| *other != id);
+            queue.note_use(self.floor.now_ms);
         }
         self.end_unused(queue);
         if let Some(subscription) = self.floor.subscriptions.get_mut(id.0) {
@@ -157,6 +159,7 @@ impl Engine {
             return Err(Refusal::TooManyDeliveries);
         }
         let from = ledger.queues.get(&queue);
+        there.note_use(now_ms);
         let taken = there.take(from, now_ms, effects);
         if !there.settling.is_empty() {
             note_settles(there, &mut floor.with_settles);
@@ -421,6 +424,7 @@ impl Engine {
     /// Returns deliveries whose deadline passed, and takes out messages whose own did, at most a
     /// step's worth. Says whether there may be more that is due.
     pub fn expire(&mut self, now_ms: u64, effects: &mut Effects) -> bool {
+        self.floor.now_ms = self.floor.now_ms.max(now_ms);
         let mut left = STEP_MESSAGES_MAX;
         while let Some(&(alarm, id)) = self.floor.alarms.first()
             && alarm <= now_ms

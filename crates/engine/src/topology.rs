@@ -191,8 +191,11 @@ impl Engine {
         let same = |is: bool, then| if is { Ok(then) } else { Err(Refusal::DeclaredOtherwise) };
         if self.find_queue(namespace, name).is_some() {
             let id = self.find_open_queue((session, namespace), name)?;
-            let there = self.floor.queues.get(&id).map(|queue| queue.options);
-            return same(there == Some(options), Admission::Done);
+            let Some(there) = self.floor.queues.get_mut(&id) else {
+                return Err(Refusal::NoSuchQueue);
+            };
+            there.note_use(self.floor.now_ms);
+            return same(there.options == options, Admission::Done);
         }
         if !self.is_given(name) {
             check_name(name)?;
@@ -238,7 +241,9 @@ impl Engine {
             }
         };
         let options = QueueOptions { durable: false, ..options };
-        self.floor.queues.insert(id, FloorQueue::new(id, namespace, name, options));
+        let mut queue = FloorQueue::new(id, namespace, name, options);
+        queue.watch_use(&mut self.floor.timers);
+        self.floor.queues.insert(id, queue);
         self.floor.routing += 1;
         id
     }

@@ -185,7 +185,7 @@ impl FloorQueue {
             settling_count: 0,
             settling_bytes: 0,
             parked: BTreeSet::new(),
-            dues: Dues::default(),
+            dues: Dues::new(&options),
             asked: 0,
             chunk: u64::MAX,
             leased: 0,

@@ -106,6 +106,7 @@ impl Engine {
         for (id, queue) in &mut ledger.queues {
             let name = queue.name.clone();
             let mut there = FloorQueue::new(*id, queue.namespace, name, queue.options);
+            there.watch_use(&mut floor.timers);
             for place in &mut queue.chunks.places {
                 note_chunk(&mut there, place, &mut floor.timers);
             }
