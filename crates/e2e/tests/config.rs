@@ -348,3 +348,65 @@ fn users_and_roles_are_reloaded() {
     assert!(!log.contains("argon2"), "{log}");
     server.stop().unwrap();
 }
+
+/// A new certificate for this machine in place of whatever the two files had.
+fn certify(folder: &Folder) -> (String, String) {
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let key = made.signing_key.serialize_pem();
+    (folder.file("cert.pem", &made.cert.pem()), folder.file("key.pem", &key))
+}
+
+/// The certificate is replaced while a client in the clear goes on; a broken one changes nothing.
+#[test]
+fn certificates_are_reloaded() {
+    let folder = Folder::new();
+    let (certificate, key) = certify(&folder);
+    let first = folder.file("first.pem", &std::fs::read_to_string(&certificate).unwrap());
+    let tls = format!("[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n");
+    let file = folder.file("courant.toml", &tls);
+    let server = folder.start(&["--config", &file]);
+    let address = server.address().unwrap().to_string();
+    let publish = |trusted: &str| {
+        let arguments = ["pub", "queue:q", "x", "--declare", "--addr", &address, "--ca", trusted];
+        run(&arguments, &[]).code()
+    };
+    let reload = |text: &str, part: &str| {
+        std::fs::write(&file, text).unwrap();
+        let times = server.stderr().matches(part).count() + 1;
+        server.signal(Signal::HUP).unwrap();
+        wait_logged(&server, part, times)
+    };
+    let mut clear = Client::connect(server.address().unwrap()).unwrap();
+    assert_eq!(publish(&first), Some(0));
+    certify(&folder);
+    reload(&tls, "read the certificate");
+    assert_eq!((publish(&first), publish(&certificate)), (Some(1), Some(0)));
+    let second = folder.file("second.pem", &std::fs::read_to_string(&certificate).unwrap());
+    folder.file("key.pem", "no key");
+    reload(&tls, "nothing was changed");
+    assert_eq!(publish(&second), Some(0));
+    certify(&folder);
+    reload(&format!("native.tls_required = true\n{tls}"), "native.tls_required: no -> yes");
+    assert_eq!(number(Client::connect(server.address().unwrap())), 305);
+    assert_eq!((publish(&second), publish(&certificate)), (Some(1), Some(0)));
+    clear.publish("queue:q", b"still here").unwrap();
+    server.stop().unwrap();
+}
+
+#[test]
+fn options_that_do_not_go_together_stop_the_start() {
+    let folder = Folder::new();
+    let data = folder.data();
+    let data = data.to_str().unwrap();
+    for (arguments, part) in [
+        (&["--native-tls-required"][..], "native.tls_required: it needs tls.certificate"),
+        (&["--tls-key", "k"], "tls.certificate: it is needed beside tls.key"),
+        (&["--tls-key", "k", "--tls-certificate", "/nowhere"], "cannot read /nowhere"),
+    ] {
+        let ended = run(&[&["serve", "--data", data], arguments].concat(), &[]);
+        assert_eq!(ended.code(), Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
+    assert!(!folder.data().exists(), "nothing was begun");
+}
