@@ -188,7 +188,7 @@ async fn live(messages: u64) -> Result<()> {
     publisher.declare_topic("x").await?;
     let format = Arc::new(TextFormat);
     let options = SubscribeOptions::default();
-    subscriber.subscribe(Subscribed::Live("x", format), 1, options).await?;
+    subscriber.subscribe(Subscribed::Live("x", b"", format), 1, options).await?;
     let properties = Properties::default();
     let to = publisher.destination(Destination::Topic("x"));
     let batch = [outgoing(to, &properties, &[b'x'; 16]); BATCH as usize];

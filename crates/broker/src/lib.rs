@@ -21,6 +21,7 @@ mod claim;
 mod clock;
 mod codec;
 mod confirm;
+mod counters;
 mod damage;
 mod deferral;
 mod embedded;
@@ -30,6 +31,7 @@ mod hold;
 mod inbox;
 pub mod inspect;
 mod keeper;
+mod live;
 mod local_log;
 mod options;
 mod outbox;
@@ -57,9 +59,9 @@ pub use confirm::{Confirm, Level};
 pub use courant_engine::Topology;
 pub use courant_engine::access::Pattern;
 pub use courant_engine::{
-    BindTo, Cause, Closes, ExchangeKind, ExchangeOptions, Handle, Header, Lease, MessageId,
-    Overflow, Properties, QueueCounts, QueueOptions, Refusal, Retry, Selector, Settling,
-    SubscribeOptions, Value, Verdict,
+    BindTo, Cause, Closes, ExchangeKind, ExchangeOptions, Handle, Header, HeaderFilter, HeaderMode,
+    Lease, MessageId, Overflow, Properties, QueueCounts, QueueOptions, Refusal, Retry, Selector,
+    Settling, SubscribeOptions, Value, Verdict,
 };
 pub use courant_engine::{Grant, Operation, Operations, Principal};
 pub use embedded::{Delivered, EmbeddedSession, Subscription};

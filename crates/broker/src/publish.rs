@@ -6,15 +6,12 @@ use crate::deferral::Deferred;
 use crate::envelope;
 use crate::hold::Hold;
 use crate::outbox::Outbox;
-use crate::outlet::LiveMessage;
-use crate::router::LiveTargets;
 use crate::session::{Known, Session};
-use crate::shard::{Shard, State, Touched, touch};
+use crate::shard::{Shard, State};
 use crate::stats::Stats;
-use courant_engine::{Lifetime, MessageId, NEVER, NoRoom, Properties, Refusal};
+use courant_engine::{Lifetime, MessageId, NEVER, NoRoom, Properties, Refusal, Route};
 use courant_storage::{OpenBatch, Purpose, Ticket, Urgency};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Stands for a destination that a session looked up; see [`Session::destination`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +41,8 @@ pub struct Published {
     pub level: Level,
     /// How many queues it reached.
     pub queues: u32,
+    /// Whether it reached nobody: no queue, and no live subscriber.
+    pub is_unroutable: bool,
     /// The ticket that has to reach the level; `None` if it has.
     pub after: Option<Ticket>,
 }
@@ -63,7 +62,9 @@ pub(crate) struct Desk {
     /// Envelope of a message with properties.
     envelope: Vec<u8>,
     /// Live frames of a run.
-    frames: Vec<u8>,
+    pub(crate) frames: Vec<u8>,
+    /// Where those messages of the batch go whose headers decide it, in order.
+    pub(crate) routes: Vec<Result<Route, Refusal>>,
     /// Whether a message may wait for room in a queue.
     may_hold: bool,
     /// Whether the first message without an outcome waits for room in a queue.
@@ -77,6 +78,7 @@ impl Session {
         let mut desk = std::mem::take(&mut self.desk);
         desk.outcomes.clear();
         desk.is_held = false;
+        desk.routes.clear();
         let done = if !wants_ids && self.is_all_live(batch) {
             self.admit_live(batch, &mut desk);
             Ok(())
@@ -118,7 +120,6 @@ impl Session {
 
     /// Whether no message of the batch goes into a queue, by routes that still hold.
     fn is_all_live(&self, batch: &[Outgoing<'_>]) -> bool {
-        let version = self.shard.routing.load(Ordering::Acquire);
         let mut last = None;
         batch.iter().all(|message| {
             if last == Some(message.to) {
@@ -126,7 +127,8 @@ impl Session {
             }
             last = Some(message.to);
             self.known.get(message.to.0 as usize).is_some_and(|known| {
-                known.version == version && known.route.as_ref().is_ok_and(|r| r.reach() == 0)
+                known.version == self.shard.routes.at(known.slots)
+                    && known.route.as_ref().is_ok_and(|r| r.reach() == 0 && !r.needs_headers)
             })
         })
     }
@@ -137,7 +139,8 @@ impl Session {
             if size_of_message(envelope, message.payload.len()).is_err() {
                 return Err(Refusal::MessageTooLarge);
             }
-            Ok(Published { id: None, level: Level::Memory, queues: 0, after: None })
+            let (level, is_unroutable) = (Level::Memory, false);
+            Ok(Published { id: None, level, queues: 0, is_unroutable, after: None })
         }));
     }
 
@@ -157,10 +160,20 @@ impl Session {
                 last = Some(message.to);
                 self.refresh(&state.engine, message.to);
             }
-            let known = self.known.get(message.to.0 as usize);
-            let is_logged = known.is_some_and(Known::is_durable) && message.is_durable;
-            needs_log |= is_logged;
-            bytes += known.filter(|_| is_logged).map_or(0, |known| known.bytes_max(message));
+            let Some(known) = self.known.get(message.to.0 as usize) else { continue };
+            let route = if known.needs_headers() {
+                let (engine, headers) = (&state.engine, message.properties.headers);
+                let found = engine.resolve_with(self.id, known.publish(), Some(headers));
+                desk.routes.push(found);
+                desk.routes.last().unwrap_or(&known.route)
+            } else {
+                &known.route
+            };
+            let durable = route.as_ref().map_or(0, |route| route.durable.len());
+            if durable > 0 && message.is_durable {
+                needs_log = true;
+                bytes += durable + known.bytes_max(message);
+            }
         }
         let stamp = shard.clock.now_ms();
         let mut transient = None;
@@ -243,72 +256,9 @@ impl Session {
         }
     }
 
-    /// Gives the admitted messages to live subscribers: encoded once per format and run.
-    fn send_live(&mut self, batch: &[Outgoing<'_>], desk: &mut Desk) {
-        let mut start = 0;
-        while let Some(first) = batch.get(start) {
-            let length = batch[start..].iter().take_while(|m| m.to == first.to).count();
-            let run = start..start + length;
-            start += length;
-            let Some(known) = self.known.get_mut(first.to.0 as usize) else { continue };
-            let Ok(route) = &known.route else { continue };
-            if known.live_version != self.shard.router.version() {
-                (known.live_version, known.live) = self.shard.router.targets(route.exchange);
-            }
-            if known.live.is_empty() {
-                continue;
-            }
-            let (live, key) = (Arc::clone(&known.live), Arc::clone(&known.key));
-            let outcomes = &desk.outcomes[run.clone()];
-            let count = outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64;
-            let messages =
-                batch[run].iter().zip(outcomes).filter(|(_, o)| o.is_ok()).map(|(message, _)| {
-                    LiveMessage {
-                        key: &key,
-                        properties: message.properties,
-                        payload: message.payload,
-                    }
-                });
-            fan_out(&self.shard, &live, &messages, count, &mut desk.frames, &mut self.touched);
-        }
-    }
-
     fn flush_touched(&mut self) {
         crate::shard::flush(&self.touched);
         self.touched.clear();
-    }
-}
-
-/// Encodes a run once per format and adds it to every target.
-fn fan_out<'a>(
-    shard: &Shard,
-    targets: &LiveTargets,
-    messages: &(impl Iterator<Item = LiveMessage<'a>> + Clone),
-    count: u64,
-    frames: &mut Vec<u8>,
-    touched: &mut Touched,
-) {
-    let mut format: Option<(u8, &[u8])> = None;
-    let (mut delivered, mut dropped) = (0, 0);
-    for target in targets.iter() {
-        let wanted = (target.format.door(), target.format.prefix());
-        if format != Some(wanted) {
-            format = Some(wanted);
-            frames.clear();
-            for message in messages.clone() {
-                target.format.encode(frames, &message);
-            }
-        }
-        if target.outbox.live(frames) {
-            delivered += count;
-            touch(touched, &target.outbox);
-        } else {
-            dropped += count;
-        }
-    }
-    Stats::add(&shard.stats.live_delivered, delivered);
-    if dropped > 0 {
-        Stats::add(&shard.stats.live_dropped, dropped);
     }
 }
 
@@ -331,37 +281,41 @@ fn admit_all(
     (stamp, mut log, transient): Sinks<'_>,
     desk: &mut Desk,
 ) {
+    let routes = std::mem::take(&mut desk.routes);
+    let mut each = routes.iter();
     for message in batch {
         let outcome = match known.get(message.to.0 as usize) {
             None => Err(Refusal::NoSuchQueue),
             Some(known) => {
                 let sinks = (stamp, log.as_deref_mut(), &mut *transient);
-                match admit_one(shard, state, known, message, sinks, desk) {
+                let own = if known.needs_headers() { each.next() } else { None };
+                let placed = match own.unwrap_or(&known.route) {
+                    Ok(route) => admit_one(shard, state, (known, route), message, sinks, desk),
+                    Err(refusal) => Err(NoRoom::Refused(*refusal)),
+                };
+                match placed {
                     Ok(published) => Ok(published),
                     Err(NoRoom::Refused(refusal)) => Err(refusal),
                     Err(NoRoom::Held) => {
                         desk.is_held = true;
-                        return;
+                        break;
                     }
                 }
             }
         };
         desk.outcomes.push(outcome);
     }
+    desk.routes = routes;
 }
 
 fn admit_one(
     shard: &Shard,
     state: &mut State,
-    known: &Known,
+    (known, route): (&Known, &Route),
     message: &Outgoing<'_>,
     (stamp, log, transient): Sinks<'_>,
     desk: &mut Desk,
 ) -> Result<Published, NoRoom> {
-    let route = match &known.route {
-        Ok(route) => route,
-        Err(refusal) => return Err(NoRoom::Refused(*refusal)),
-    };
     let is_plain = message.properties.is_empty();
     if !is_plain {
         desk.envelope.clear();
@@ -407,19 +361,19 @@ fn admit_one(
     }
     let queues = u32::try_from(route.reach()).unwrap_or(u32::MAX);
     let id = Some(MessageId { shard: shard.number, seq });
-    Ok(Published { id, level, queues, after: None })
+    Ok(Published { id, level, queues, is_unroutable: false, after: None })
 }
 
 impl Known {
-    fn is_durable(&self) -> bool {
-        self.route.as_ref().is_ok_and(|route| !route.durable.is_empty())
+    /// Whether the route has to be found for each message.
+    pub(crate) fn needs_headers(&self) -> bool {
+        self.route.as_ref().is_ok_and(|route| route.needs_headers)
     }
 
-    /// The most that a message adds to the log.
+    /// The most that a message adds to the log, beside its targets.
     fn bytes_max(&self, message: &Outgoing<'_>) -> usize {
-        let targets = self.route.as_ref().map_or(0, |route| route.durable.len());
         let envelope = self.envelope.len() + envelope::properties_bytes_max(message.properties);
-        codec::PUBLISHED_BYTES_MAX + targets + envelope + message.payload.len()
+        codec::PUBLISHED_BYTES_MAX + envelope + message.payload.len()
     }
 }
 

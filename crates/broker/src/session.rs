@@ -12,14 +12,15 @@ use crate::limits::ROUTES_MAX;
 use crate::outbox::Outbox;
 use crate::outlet::{LiveFormat, Tag};
 use crate::publish::{Desk, DestinationId};
-use crate::router::{LiveTarget, LiveTargets};
+use crate::router::{LiveId, LiveTarget, LiveTargets};
 use crate::shard::{Shard, Touched, flush};
 use crate::stats::Stats;
-use courant_engine::engine::Publish;
+use courant_engine::Publish;
+use courant_engine::exchange::generations::Slots;
 use courant_engine::{
-    Admission, BindTo, Engine, ExchangeId, ExchangeKind, ExchangeOptions, Operation, Properties,
-    QueueCounts, QueueId, QueueOptions, Refusal, Route, Selector, SessionId, SubscribeOptions,
-    SubscriptionId, Topology, Verdict,
+    Admission, BindTo, Engine, ExchangeKind, ExchangeOptions, Operation, Properties, QueueCounts,
+    QueueId, QueueOptions, Refusal, Route, Selector, SessionId, SubscribeOptions, SubscriptionId,
+    Topology, Verdict,
 };
 use courant_storage::{Purpose, Ticket, Urgency};
 use std::collections::HashMap;
@@ -43,7 +44,9 @@ pub(crate) struct Known {
     pub(crate) key: Arc<[u8]>,
     /// The envelope of a message without properties.
     pub(crate) envelope: Box<[u8]>,
-    /// The engine's routing version at which `route` was found.
+    /// What the route hangs on.
+    pub(crate) slots: Slots,
+    /// What stood there when it was found.
     pub(crate) version: u64,
     pub(crate) route: Result<Route, Refusal>,
     pub(crate) live: LiveTargets,
@@ -64,7 +67,7 @@ enum Kind {
 #[derive(Debug, Clone, Copy)]
 enum Held {
     Queue(SubscriptionId, Option<QueueId>),
-    Live(ExchangeId),
+    Live(LiveId),
 }
 
 /// What a subscriber asks for.
@@ -78,8 +81,9 @@ pub enum Subscribed<'a> {
     /// Messages of a topic or exchange (with that key), kept for a durable subscriber of that
     /// name while it is away: in the queue `topic/name`.
     Durable(&'a str, &'a [u8], &'a str),
-    /// Messages of a topic, straight to the connection, at most once.
-    Live(&'a str, Arc<dyn LiveFormat>),
+    /// Messages of a topic or exchange (with that key or pattern), straight to the connection, at
+    /// most once.
+    Live(&'a str, &'a [u8], Arc<dyn LiveFormat>),
 }
 
 /// One connection's hold on the broker.
@@ -103,6 +107,18 @@ pub struct Session {
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Known {
+    /// The destination as the engine takes it.
+    pub(crate) fn publish(&self) -> Publish<'_> {
+        let exchange = std::str::from_utf8(&self.exchange).unwrap_or_default();
+        match self.kind {
+            Kind::Queue => Publish::Queue(std::str::from_utf8(&self.key).unwrap_or_default()),
+            Kind::Topic => Publish::Topic(exchange),
+            Kind::Exchange => Publish::Exchange(exchange, &self.key),
+        }
     }
 }
 
@@ -150,9 +166,10 @@ impl Session {
             exchange: name.1.clone(),
             key: Arc::from(key),
             envelope: plain.into(),
+            slots: Slots::default(),
             version: u64::MAX,
             route: Err(Refusal::NoSuchQueue),
-            live: Arc::from([]),
+            live: Arc::default(),
             live_version: u64::MAX,
         });
         self.known_names.insert(name, number);
@@ -172,18 +189,14 @@ impl Session {
     /// Finds the route of a destination again if the topology changed.
     pub(crate) fn refresh(&mut self, engine: &Engine, to: DestinationId) {
         let Some(known) = self.known.get_mut(to.0 as usize) else { return };
-        if known.version == engine.routing_version() {
+        if known.version == engine.generations().at(known.slots) {
             return;
         }
-        let exchange = std::str::from_utf8(&known.exchange).unwrap_or_default();
-        let name = std::str::from_utf8(&known.key).unwrap_or_default();
-        let to = match known.kind {
-            Kind::Queue => Publish::Queue(name),
-            Kind::Topic => Publish::Topic(exchange),
-            Kind::Exchange => Publish::Exchange(exchange, &known.key),
-        };
+        let to = known.publish();
+        let slots = engine.slots(self.id, to);
         known.route = engine.resolve(self.id, to);
-        known.version = engine.routing_version();
+        known.slots = slots;
+        known.version = engine.generations().at(slots);
         known.live_version = u64::MAX;
     }
 
@@ -221,8 +234,6 @@ impl Session {
             });
         })?;
         let has_to_wait = has_to_wait?;
-        let version = state.engine.routing_version();
-        shard.routing.store(version, std::sync::atomic::Ordering::Release);
         shard.hand_out(state, &mut self.touched);
         if has_to_wait {
             state.wait(ticket, &self.outbox);
@@ -269,6 +280,15 @@ impl Session {
         self.shard.lock().engine.exchange_of(self.id, Operation::Inspect, name).map(|_| ())
     }
 
+    /// The wire key of the first option by which an exchange that is there differs.
+    pub fn exchange_difference(
+        &self,
+        name: &str,
+        options: ExchangeOptions<'_>,
+    ) -> Option<&'static str> {
+        self.shard.lock().engine.exchange_difference(self.id, name, options)
+    }
+
     /// Begins a subscription, to a topic as to the exchange that it is; its messages come to the
     /// outlet with the tag.
     pub async fn subscribe(
@@ -292,13 +312,12 @@ impl Session {
                 self.change(Topology::Bind { exchange, to, key }).await?;
                 self.subscribe_queue(queue, tag, options)?
             }
-            Subscribed::Live(name, format) => {
+            Subscribed::Live(name, key, format) => {
                 let state = self.shard.lock();
-                let found = state.engine.exchange_of(self.id, Operation::Consume, name);
-                let exchange = found?;
+                let exchange = state.engine.live_place(self.id, name, key)?;
                 let outbox = Arc::clone(&self.outbox);
-                self.shard.router.add(exchange, LiveTarget { outbox, tag, format });
-                Held::Live(exchange)
+                let target = LiveTarget { outbox, tag, format };
+                Held::Live(self.shard.router.add(exchange, key, target))
             }
         };
         self.held.insert(tag, held);
@@ -336,8 +355,6 @@ impl Session {
         let state = &mut *guard;
         let exchange = state.engine.exchange_of(self.id, Operation::Consume, name)?;
         let queue = state.engine.open_session_queue(self.id, exchange, key)?;
-        let version = state.engine.routing_version();
-        self.shard.routing.store(version, std::sync::atomic::Ordering::Release);
         let id = match state.engine.subscribe(self.id, queue, options) {
             Ok(id) => id,
             Err(refusal) => {
@@ -358,8 +375,8 @@ impl Session {
     pub fn unsubscribe(&mut self, tag: Tag) -> Result<(), Refusal> {
         let held = self.held.remove(&tag).ok_or(Refusal::NoSuchSubscription)?;
         match held {
-            Held::Live(exchange) => {
-                self.shard.router.remove(exchange, &self.outbox, tag);
+            Held::Live(id) => {
+                self.shard.router.remove(id);
                 Ok(())
             }
             Held::Queue(id, own) => {
@@ -412,8 +429,6 @@ impl Session {
             let mut guard = shard.lock();
             let state = &mut *guard;
             let result = run(&mut state.engine, &mut state.effects);
-            let version = state.engine.routing_version();
-            shard.routing.store(version, std::sync::atomic::Ordering::Release);
             shard.hand_out(state, &mut self.touched);
             result
         };
@@ -475,9 +490,9 @@ impl Session {
             return;
         }
         self.is_open = false;
-        for (tag, held) in self.held.drain() {
-            if let Held::Live(exchange) = held {
-                self.shard.router.remove(exchange, &self.outbox, tag);
+        for (_, held) in self.held.drain() {
+            if let Held::Live(id) = held {
+                self.shard.router.remove(id);
             }
         }
         let mut touched = Touched::new();
@@ -489,8 +504,6 @@ impl Session {
             if !more {
                 state.leave(self.id);
             }
-            let version = state.engine.routing_version();
-            self.shard.routing.store(version, std::sync::atomic::Ordering::Release);
             self.shard.hand_out(state, &mut touched);
         }
         flush(&touched);

@@ -12,6 +12,7 @@ use crate::body::{Placed, Source, find};
 use crate::clock::Clock;
 use crate::codec::{self, Scratch};
 use crate::confirm::Level;
+use crate::counters::Counters;
 use crate::deferral::{Deferrals, Deferred};
 use crate::outbox::Outbox;
 use crate::outlet::Tag;
@@ -76,8 +77,8 @@ pub(crate) struct Shard {
     pub(crate) clock: Clock,
     pub(crate) router: Router,
     pub(crate) stats: Stats,
-    /// The engine's routing version, to be read without the lock.
-    pub(crate) routing: AtomicU64,
+    /// What kept routes hang on, as the engine counts it.
+    pub(crate) routes: Counters,
     pub(crate) term: AtomicU64,
     pub(crate) is_poisoned: AtomicBool,
     /// A part of the snapshot was damaged: the next one is due.
@@ -101,7 +102,8 @@ impl Shard {
         clock: Clock,
     ) -> Self {
         let term = engine.ledger().term();
-        let routing = engine.routing_version();
+        let routes = Counters::default();
+        routes.follow(engine.generations());
         let state = State {
             engine,
             effects: Effects::default(),
@@ -129,7 +131,7 @@ impl Shard {
             clock,
             router: Router::default(),
             stats: Stats::default(),
-            routing: AtomicU64::new(routing),
+            routes,
             term: AtomicU64::new(term),
             is_poisoned: AtomicBool::new(false),
             is_mended: AtomicBool::new(false),
@@ -240,7 +242,6 @@ impl Shard {
             let mut guard = self.lock();
             let state = &mut *guard;
             state.recent = Some(Arc::clone(batch));
-            let version = state.engine.routing_version();
             for _ in 0..APPLY_STEP {
                 let Some((_, frame)) = frames.next() else {
                     is_done = true;
@@ -262,9 +263,6 @@ impl Shard {
                     Err(error) => unreachable!("a record of our own is not understood: {error}"),
                 }
             }
-            if state.engine.routing_version() != version {
-                self.routing.store(state.engine.routing_version(), Ordering::Release);
-            }
             self.hand_out(state, touched);
         }
         Stats::add(&self.stats.batches_committed, 1);
@@ -272,10 +270,8 @@ impl Shard {
 
     /// What a record means outside the engine.
     fn follow(&self, record: &Record<'_>, touched: &mut Touched) {
-        if let Record::ExchangeDeleted { id } = *record
-            && let Some(targets) = self.router.remove_exchange(id)
-        {
-            for target in targets.iter() {
+        if let Record::ExchangeDeleted { id } = *record {
+            for target in self.router.remove_exchange(id) {
                 target.outbox.cancel(target.tag, courant_engine::Cause::QueueDeleted);
                 touch(touched, &target.outbox);
             }
@@ -315,7 +311,8 @@ impl Shard {
         }
     }
 
-    /// Lets the engine hand over, and moves what follows into outboxes. Called with the lock held.
+    /// Lets the engine hand over, moves what follows into outboxes, and shows which routes hold.
+    /// Called with the lock held, last.
     pub(crate) fn hand_out(&self, state: &mut State, touched: &mut Touched) {
         let now_ms = self.clock.now_ms();
         state.engine.bury(&mut state.effects);
@@ -334,6 +331,7 @@ impl Shard {
             // What is refused here stays in the engine and goes with the next one.
             let _ = self.log_settles(state, Urgency::Soon);
         }
+        self.routes.follow(state.engine.generations());
     }
 
     /// A client that was too slow caught up.

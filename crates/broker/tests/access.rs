@@ -151,7 +151,7 @@ impl Act {
                 session.subscribe(Subscribed::Durable("t", b"", "s"), 1, options).await
             }
             SubscribeLive => {
-                session.subscribe(Subscribed::Live("t", Arc::new(Lines)), 1, options).await
+                session.subscribe(Subscribed::Live("t", b"", Arc::new(Lines)), 1, options).await
             }
             Claim => session.claim("full", Settling::Manual, None).await.map(|_| ()),
             DeclareQueue => {
@@ -292,7 +292,7 @@ async fn subscriptions_to_a_topic_end_with_the_permission_for_it() {
     let mut host = Client::new(&hall.broker);
     let mut guest = hall.guest().await;
     guest.subscribe(Subscribed::Topic("t", b""), 1, 10).await;
-    guest.subscribe(Subscribed::Live("t", Arc::new(Lines)), 2, 10).await;
+    guest.subscribe(Subscribed::Live("t", b"", Arc::new(Lines)), 2, 10).await;
     publish(&mut host, Destination::Topic("t")).await.unwrap();
     let mut before = guest.line.wait(2).await;
     before.sort_by_key(|event| matches!(event, Event::Bytes(_)));
@@ -459,7 +459,7 @@ async fn namespaces_see_nothing_of_each_other() {
     guest.declare("q").await;
     guest.send("q", b"blue").await;
     guest.session.declare_topic("t").await.unwrap();
-    guest.subscribe(Subscribed::Live("t", Arc::new(Lines)), 1, 0).await;
+    guest.subscribe(Subscribed::Live("t", b"", Arc::new(Lines)), 1, 0).await;
     let anybody = Arc::new(Principal::unrestricted("p"));
     let mut red = Client::of(&broker, "red", &anybody).unwrap();
     red.session.declare_topic("t").await.unwrap();

@@ -271,7 +271,7 @@ cases! {
         let mut client = Client::new(broker);
         client.session.declare_topic("t").await.unwrap();
         client.subscribe(Subscribed::Topic("t", b""), 1, 9).await;
-        client.subscribe(Subscribed::Live("t", Arc::new(Lines)), 2, 9).await;
+        client.subscribe(Subscribed::Live("t", b"", Arc::new(Lines)), 2, 9).await;
         let delete = Topology::DeleteExchange { name: "t", if_unused: false };
         client.session.change(delete).await.unwrap();
         let mut ended: Vec<_> = client

@@ -261,7 +261,7 @@ async fn a_live_subscriber_that_is_slow_loses_messages_and_they_are_counted() {
     let (mut slow, mut quick) = (Client::new(&broker), Client::new(&broker));
     slow.line.shut();
     for client in [&mut slow, &mut quick] {
-        client.subscribe(Subscribed::Live("t", Arc::new(Lines)), 1, 0).await;
+        client.subscribe(Subscribed::Live("t", b"", Arc::new(Lines)), 1, 0).await;
     }
     let to = publisher.session.destination(Destination::Topic("t"));
     for at in 0..640 {

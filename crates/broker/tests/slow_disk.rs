@@ -60,7 +60,7 @@ async fn live_traffic_goes_on() {
     let (mut slow, mut other) = (Client::new(&broker), Client::new(&broker));
     slow.declare("q").await;
     other.session.declare_topic("live").await.unwrap();
-    other.subscribe(Subscribed::Live("live", Arc::new(Lines)), 1, 0).await;
+    other.subscribe(Subscribed::Live("live", b"", Arc::new(Lines)), 1, 0).await;
     gate.shut();
     begin_to_wait(&mut slow).await;
     for number in 0..500 {

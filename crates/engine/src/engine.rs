@@ -8,51 +8,20 @@ use crate::access::{Operation, Principal};
 use crate::credit::Credit;
 use crate::delivery::Cause;
 use crate::effect::Effects;
-use crate::exchange::Target;
+use crate::exchange::{Table, Target};
 use crate::expiry::{note_durable, note_transient};
 use crate::floor::{Floor, SessionId};
 use crate::ledger::Ledger;
 use crate::lifetime::{Lifetime, NEVER};
-use crate::limits::{MESSAGE_BYTES_MAX, SEQ_BLOCK, TARGETS_MAX};
+use crate::limits::{MESSAGE_BYTES_MAX, SEQ_BLOCK};
 use crate::name::{ExchangeId, Name, QueueId};
 use crate::queue::{FloorQueue, QueueCounts};
 use crate::record::Record;
 use crate::refusal::Refusal;
+pub use crate::route::{Publish, Route};
 use crate::session::Session;
 use crate::snapshot::Snapshots;
 use std::sync::Arc;
-
-/// Where a publisher wants a message to go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Publish<'a> {
-    /// To one queue, through the default exchange.
-    Queue(&'a str),
-    /// To a topic.
-    Topic(&'a str),
-    /// To an exchange, with a routing key.
-    Exchange(&'a str, &'a [u8]),
-}
-
-/// Where messages for one destination go, as long as nobody changes the topology.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    version: u64,
-    /// The exchange they come through.
-    pub exchange: ExchangeId,
-    /// Durable queues, as they stand in a record.
-    pub durable: Arc<[u8]>,
-    /// Transient queues.
-    pub transient: Arc<[QueueId]>,
-    /// Whether one of them has limits for what comes in.
-    pub is_limited: bool,
-}
-
-impl Route {
-    /// How many queues a message reaches.
-    pub fn reach(&self) -> usize {
-        self.durable.len() / 4 + self.transient.len()
-    }
-}
 
 /// The state of one shard.
 #[derive(Debug, Default)]
@@ -93,25 +62,17 @@ impl Engine {
         self.floor.pending.block = 0;
     }
 
-    /// A version that changes whenever a route may have changed.
-    pub fn routing_version(&self) -> u64 {
-        self.floor.routing
-    }
-
     /// Begins a session.
     pub fn attach(
         &mut self,
         namespace: &str,
         principal: Arc<Principal>,
     ) -> Result<SessionId, Refusal> {
-        let (id, space) = self
-            .ledger
-            .namespaces
-            .iter()
-            .find(|(_, space)| space.name.as_str() == namespace)
-            .ok_or(Refusal::NoSuchNamespace)?;
+        let id = self.ledger.namespace_names.get(namespace).copied();
+        let id = id.ok_or(Refusal::NoSuchNamespace)?;
+        let space = self.ledger.namespaces.get(&id).ok_or(Refusal::NoSuchNamespace)?;
         let session = Session {
-            namespace: *id,
+            namespace: id,
             namespace_name: space.name.clone(),
             principal,
             subscriptions: Vec::new(),
@@ -122,66 +83,6 @@ impl Engine {
             is_stalled: false,
         };
         Ok(SessionId(self.floor.sessions.insert(session)))
-    }
-
-    /// Finds out where messages for a destination go, and whether the session may send them.
-    pub fn resolve(&self, session: SessionId, to: Publish<'_>) -> Result<Route, Refusal> {
-        let session = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
-        let mut targets = Vec::new();
-        let exchange = match to {
-            Publish::Queue(name) => {
-                session.allow(Operation::Publish, name)?;
-                let queue = self.find_queue(session.namespace, name);
-                targets.push(queue.ok_or(Refusal::NoSuchQueue)?);
-                ExchangeId::DEFAULT
-            }
-            Publish::Topic(name) => {
-                session.allow(Operation::Publish, name)?;
-                let id = self.find_exchange(session.namespace, name);
-                let id = id.ok_or(Refusal::NoSuchTopic)?;
-                self.route(id, b"", &mut targets);
-                id
-            }
-            Publish::Exchange(name, key) => {
-                session.allow(Operation::Publish, name)?;
-                let id = self.find_exchange(session.namespace, name);
-                let id = id.ok_or(Refusal::NoSuchExchange)?;
-                self.route(id, key, &mut targets);
-                id
-            }
-        };
-        if targets.len() > TARGETS_MAX {
-            return Err(Refusal::TooManyTargets);
-        }
-        let queues = &self.floor.queues;
-        let is_limited = |id| queues.get(id).is_some_and(|queue| queue.is_limited);
-        let is_limited = targets.iter().any(is_limited);
-        let mut durable = Vec::new();
-        for target in targets.iter().filter(|queue| queue.is_durable()) {
-            durable.extend_from_slice(&target.0.to_le_bytes());
-        }
-        let transient = targets.into_iter().filter(|queue| !queue.is_durable()).collect();
-        let version = self.floor.routing;
-        Ok(Route { version, exchange, durable: durable.into(), transient, is_limited })
-    }
-
-    fn route(&self, id: ExchangeId, key: &[u8], targets: &mut Vec<QueueId>) {
-        let Some(exchange) = self.ledger.exchanges.get(&id) else { return };
-        let mut found = Vec::new();
-        exchange.bindings.route(exchange.spec.kind, key, &mut found);
-        if let Some(bindings) = self.floor.transient_bindings.get(&id) {
-            bindings.route(exchange.spec.kind, key, &mut found);
-        }
-        targets.extend(found.iter().filter_map(|target| match target {
-            Target::Queue(queue) => Some(*queue),
-            Target::Exchange(_) => None,
-        }));
-        targets.retain(|queue| !self.floor.pending.gone_queues.contains(queue));
-    }
-
-    /// Whether a route still holds.
-    pub fn is_current(&self, route: &Route) -> bool {
-        route.version == self.floor.routing
     }
 
     /// Admits one message and gives it its number. The route must be current.
@@ -255,6 +156,7 @@ impl Engine {
     /// Applies a record that is committed. Total: it never refuses.
     pub fn apply(&mut self, record: &Record<'_>, effects: &mut Effects) {
         let before = self.load_before(record);
+        let loose = self.loosen(record);
         let changed = self.ledger.apply(record);
         if changed == 0 {
             effects.noops += 1;
@@ -291,12 +193,17 @@ impl Engine {
                 self.floor.next_seq = self.floor.next_seq.max(next);
             }
             Record::CutShort { .. } | Record::BlockReserved { .. } | Record::Returned { .. } => {}
-            Record::QueueDeleted { id } => {
-                let settling = self.floor.queues.get(&id).map_or(0, |queue| queue.settling_count);
-                effects.note_left(Cause::QueueDeleted, before.0.saturating_sub(settling));
+            _ => {
+                if let Record::QueueDeleted { id } = *record {
+                    let queue = self.floor.queues.get(&id);
+                    let settling = queue.map_or(0, |queue| queue.settling_count);
+                    effects.note_left(Cause::QueueDeleted, before.0.saturating_sub(settling));
+                }
                 self.follow_topology(record, changed > 0, effects);
+                for exchange in loose {
+                    self.lost_binding(exchange);
+                }
             }
-            _ => self.follow_topology(record, changed > 0, effects),
         }
     }
 
@@ -309,18 +216,40 @@ impl Engine {
         queue.map_or((0, 0), |queue| (queue.chunks.alive(), queue.chunks.bytes()))
     }
 
+    /// What goes takes its bindings with it: routes that used them have to be found again. Says
+    /// from which exchanges they lead.
+    fn loosen(&mut self, record: &Record<'_>) -> Vec<ExchangeId> {
+        let target = match *record {
+            Record::QueueDeleted { id } => {
+                self.queue_changed(id);
+                Target::Queue(id)
+            }
+            Record::ExchangeDeleted { id } => {
+                self.exchange_changed(id);
+                Target::Exchange(id)
+            }
+            _ => return Vec::new(),
+        };
+        self.ledger.bindings.leading_to(target).map(|(exchange, _)| exchange).collect()
+    }
+
+    fn follow_binding(&mut self, exchange: ExchangeId, target: Target, key: &[u8]) {
+        self.floor.pending.arrived(exchange, target, key);
+        self.binding_changed(exchange, key);
+        self.lost_binding(exchange);
+    }
+
     /// Brings the floor in line with a change of topology that was just applied.
     fn follow_topology(&mut self, record: &Record<'_>, has_changed: bool, effects: &mut Effects) {
-        self.floor.routing += 1;
         match *record {
             Record::NamespaceDeclared { name, .. } => {
                 self.floor.pending.namespaces.remove(name);
             }
             Record::Bound { exchange, queue, key } | Record::Unbound { exchange, queue, key } => {
-                self.floor.pending.arrived(exchange, Target::Queue(queue), key);
+                self.follow_binding(exchange, Target::Queue(queue), key);
             }
             Record::ExchangeBound { from, to, key } | Record::ExchangeUnbound { from, to, key } => {
-                self.floor.pending.arrived(from, Target::Exchange(to), key);
+                self.follow_binding(from, Target::Exchange(to), key);
             }
             Record::QueueDeclared { id, namespace, name, options } => {
                 let Ok(name) = Name::new(name.as_bytes()) else { return };
@@ -331,11 +260,13 @@ impl Engine {
                 if !has_changed {
                     return;
                 }
+                self.floor.routes.raise_name(namespace, name.as_str());
                 let mut queue = FloorQueue::new(id, namespace, name, options);
                 queue.watch_use(&mut self.floor.timers);
                 self.floor.queues.insert(id, queue);
             }
             Record::ExchangeDeclared { id, namespace, name, .. } => {
+                self.floor.routes.raise_name(namespace, name);
                 let Ok(name) = Name::new(name.as_bytes()) else { return };
                 let key = (namespace, name);
                 let pending = &mut self.floor.pending.exchanges;
@@ -345,8 +276,8 @@ impl Engine {
             }
             Record::ExchangeDeleted { id } => {
                 self.floor.pending.gone_exchanges.remove(&id);
-                let bindings = self.floor.transient_bindings.remove(&id).unwrap_or_default();
-                for (_, target) in bindings.iter() {
+                let bindings = self.floor.bindings.forget_exchange(id);
+                for (_, target) in bindings.iter().flat_map(Table::iter) {
                     let Target::Queue(queue) = target else { continue };
                     let is_owned =
                         self.floor.queues.get(&queue).is_some_and(|queue| queue.owner.is_some());

@@ -2,7 +2,9 @@
 //! transient queues and messages, and what was admitted and is not in the ledger yet. It is
 //! rebuilt empty at every opening; what must survive becomes a record.
 
-use crate::exchange::{Bindings, ExchangeSpec, Target};
+use crate::exchange::bindings::Bindings;
+use crate::exchange::generations::Generations;
+use crate::exchange::{ExchangeSpec, Target};
 use crate::expiry::{Loads, Timers};
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
 use crate::queue::leases::Leases;
@@ -23,7 +25,8 @@ pub(crate) struct Floor {
     pub(crate) next_seq: u64,
     pub(crate) queues: HashMap<QueueId, FloorQueue, FixedState>,
     pub(crate) transient_names: BTreeMap<(NamespaceId, Name), QueueId>,
-    pub(crate) transient_bindings: BTreeMap<ExchangeId, Bindings>,
+    /// Bindings of transient queues.
+    pub(crate) bindings: Bindings,
     pub(crate) next_transient: u32,
     pub(crate) sessions: Slab<Session>,
     pub(crate) subscriptions: Slab<Subscription>,
@@ -54,8 +57,10 @@ pub(crate) struct Floor {
     pub(crate) corrupt: BTreeSet<u64>,
     /// Admitted, in the log, not applied yet.
     pub(crate) pending: Pending,
-    /// Rises with every change that may alter a route.
-    pub(crate) routing: u64,
+    /// Exchanges whose last binding went and that go with it.
+    pub(crate) unused_exchanges: BTreeSet<ExchangeId>,
+    /// What kept routes hang on.
+    pub(crate) routes: Generations,
 }
 
 /// From, to, and the key.
@@ -98,6 +103,13 @@ impl Pending {
             return None;
         }
         self.bindings.get(&(exchange, to, key.into())).map(|(is_bound, _)| *is_bound)
+    }
+
+    /// Whether a record in flight makes a binding from an exchange.
+    pub(crate) fn will_have_bindings(&self, exchange: ExchangeId) -> bool {
+        let first = (exchange, Target::Queue(QueueId(0)), Box::default());
+        let from = self.bindings.range(first..).take_while(|((from, ..), _)| *from == exchange);
+        from.into_iter().any(|(_, (is_bound, _))| *is_bound)
     }
 
     /// Notes that a record about a binding is in flight no more.

@@ -6,7 +6,8 @@
 //! a declaration or message with a number that was seen before is such a record too: a prefix
 //! applied twice changes nothing.
 
-use crate::exchange::{Bindings, Exchange, Target};
+use crate::exchange::bindings::Bindings;
+use crate::exchange::{Exchange, Target, bindable};
 use crate::lifetime::NEVER;
 use crate::limits::CHUNK_ENTRIES;
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
@@ -35,7 +36,13 @@ pub struct Ledger {
     /// Messages below may have been handed over without a trace of it.
     pub(crate) suspect_below: u64,
     pub(crate) namespaces: BTreeMap<NamespaceId, Namespace>,
+    /// Which namespace a name means.
+    pub(crate) namespace_names: BTreeMap<Name, NamespaceId>,
     pub(crate) exchanges: BTreeMap<ExchangeId, Exchange>,
+    /// Of how many exchanges each is the alternate.
+    pub(crate) alternates: BTreeMap<ExchangeId, u32>,
+    /// Bindings of durable queues and of exchanges.
+    pub(crate) bindings: Bindings,
     pub(crate) queues: HashMap<QueueId, LedgerQueue, FixedState>,
     pub(crate) next_namespace: u32,
     pub(crate) next_exchange: u32,
@@ -48,7 +55,9 @@ pub struct Ledger {
 impl Default for Ledger {
     fn default() -> Self {
         let mut namespaces = BTreeMap::new();
+        let mut namespace_names = BTreeMap::new();
         if let Ok(name) = Name::new(b"/") {
+            namespace_names.insert(name.clone(), NamespaceId::DEFAULT);
             namespaces.insert(NamespaceId::DEFAULT, Namespace::new(name));
         }
         Self {
@@ -56,7 +65,10 @@ impl Default for Ledger {
             block: 0,
             suspect_below: 0,
             namespaces,
+            namespace_names,
             exchanges: BTreeMap::new(),
+            alternates: BTreeMap::new(),
+            bindings: Bindings::default(),
             queues: HashMap::default(),
             next_namespace: 1,
             next_exchange: 1,
@@ -144,7 +156,7 @@ impl Ledger {
                     return false;
                 }
                 let Ok(name) = Name::new(name.as_bytes()) else { return false };
-                self.namespaces.insert(id, Namespace::new(name));
+                self.add_namespace(id, name);
                 true
             }
             Record::ExchangeDeclared { id, namespace, name, spec } => {
@@ -154,8 +166,7 @@ impl Ledger {
                 let Ok(name) = Name::new(name.as_bytes()) else { return false };
                 let Some(space) = self.namespaces.get_mut(&namespace) else { return false };
                 space.exchanges.insert(name.clone(), id);
-                let bindings = Bindings::default();
-                self.exchanges.insert(id, Exchange { id, namespace, name, spec, bindings });
+                self.add_exchange(Exchange { id, namespace, name, spec });
                 true
             }
             Record::ExchangeDeleted { id } => self.delete_exchange(id),
@@ -173,29 +184,38 @@ impl Ledger {
             }
             Record::QueueDeleted { id } => self.delete_queue(id),
             Record::Bound { exchange, queue, key } => {
-                self.queues.contains_key(&queue)
-                    && self
-                        .exchanges
-                        .get_mut(&exchange)
-                        .is_some_and(|exchange| exchange.bindings.bind(key, Target::Queue(queue)))
+                self.queues.contains_key(&queue) && self.bind(exchange, key, Target::Queue(queue))
             }
-            Record::Unbound { exchange, queue, key } => self
-                .exchanges
-                .get_mut(&exchange)
-                .is_some_and(|exchange| exchange.bindings.unbind(key, Target::Queue(queue))),
+            Record::Unbound { exchange, queue, key } => {
+                self.bindings.unbind(exchange, key, Target::Queue(queue))
+            }
             Record::ExchangeBound { from, to, key } => {
-                self.exchanges.contains_key(&to)
-                    && self
-                        .exchanges
-                        .get_mut(&from)
-                        .is_some_and(|exchange| exchange.bindings.bind(key, Target::Exchange(to)))
+                self.exchanges.contains_key(&to) && self.bind(from, key, Target::Exchange(to))
             }
-            Record::ExchangeUnbound { from, to, key } => self
-                .exchanges
-                .get_mut(&from)
-                .is_some_and(|exchange| exchange.bindings.unbind(key, Target::Exchange(to))),
+            Record::ExchangeUnbound { from, to, key } => {
+                self.bindings.unbind(from, key, Target::Exchange(to))
+            }
             _ => false,
         }
+    }
+
+    pub(crate) fn add_namespace(&mut self, id: NamespaceId, name: Name) {
+        self.namespace_names.entry(name.clone()).or_insert(id);
+        self.namespaces.insert(id, Namespace::new(name));
+    }
+
+    pub(crate) fn add_exchange(&mut self, exchange: Exchange) {
+        if let Some(alternate) = exchange.spec.alternate {
+            *self.alternates.entry(alternate).or_insert(0) += 1;
+        }
+        self.exchanges.insert(exchange.id, exchange);
+    }
+
+    /// Adds a binding from an exchange that is there, if the key says something to it.
+    pub(crate) fn bind(&mut self, exchange: ExchangeId, key: &[u8], target: Target) -> bool {
+        let Some(there) = self.exchanges.get(&exchange) else { return false };
+        let kind = there.spec.kind;
+        bindable(kind, key) && self.bindings.bind((exchange, kind), key, target)
     }
 
     fn delete_exchange(&mut self, id: ExchangeId) -> bool {
@@ -205,9 +225,16 @@ impl Ledger {
         {
             space.exchanges.remove(&gone.name);
         }
-        for exchange in self.exchanges.values_mut() {
-            exchange.bindings.forget(Target::Exchange(id));
+        if let Some(alternate) = gone.spec.alternate
+            && let Some(count) = self.alternates.get_mut(&alternate)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.alternates.remove(&alternate);
+            }
         }
+        self.bindings.forget_exchange(id);
+        self.bindings.forget_target(Target::Exchange(id));
         true
     }
 
@@ -218,9 +245,7 @@ impl Ledger {
         {
             space.queues.remove(&gone.name);
         }
-        for exchange in self.exchanges.values_mut() {
-            exchange.bindings.forget(Target::Queue(id));
-        }
+        self.bindings.forget_target(Target::Queue(id));
         self.large.remove(&id);
         true
     }
@@ -249,8 +274,10 @@ impl Ledger {
         }
         for (id, exchange) in &self.exchanges {
             (id, exchange.id, exchange.namespace, &exchange.name, exchange.spec).hash(&mut hasher);
-            for (key, target) in exchange.bindings.iter() {
-                (key, target).hash(&mut hasher);
+        }
+        for (exchange, table) in self.bindings.iter() {
+            for (key, target) in table.iter() {
+                (exchange, key, target).hash(&mut hasher);
             }
         }
         let mut queues: Vec<_> = self.queues.values().collect();

@@ -11,6 +11,7 @@
 //! [`snapshot`] (the ledger in writing).
 
 pub mod access;
+mod binding;
 mod cold;
 mod corrupt;
 mod credit;
@@ -33,6 +34,7 @@ pub mod record;
 pub mod refusal;
 mod revocation;
 mod room;
+mod route;
 pub mod session;
 mod settle;
 pub mod slab;
@@ -51,7 +53,8 @@ pub use access::{Grant, Operation, Operations, Principal};
 pub use cold::Rebuilt;
 pub use delivery::{Cause, Handle, Lease, Selector, Verdict};
 pub use effect::{Cancelled, Delivery, DeliveryRun, Effects};
-pub use engine::{Engine, Publish, Route};
+pub use engine::Engine;
+pub use exchange::headers::{HeaderFilter, HeaderMode};
 pub use exchange::{BindTo, ExchangeKind, ExchangeOptions, ExchangeSpec};
 pub use floor::SessionId;
 pub use lifetime::{Lifetime, NEVER};
@@ -62,6 +65,7 @@ pub use queue::{Left, Overflow, QueueCounts, QueueOptions};
 pub use record::Record;
 pub use refusal::{Closes, Refusal, Retry};
 pub use room::NoRoom;
+pub use route::{Publish, Route};
 pub use snapshot::page::{Cold, LoadError, Page, PageError};
 pub use snapshot::{RestoreError, Snapshot};
 pub use subscription::{Settling, SubscribeOptions, SubscriptionId};

@@ -30,6 +30,8 @@ pub const LEASES_MAX: u32 = (1 << 24) - 1;
 pub const SEQ_BLOCK: u64 = 1 << 32;
 /// Queues that one message may be routed to.
 pub const TARGETS_MAX: usize = 65_535;
+/// Exchanges that one message may come through.
+pub const ROUTE_EXCHANGES_MAX: usize = 1024;
 /// Subscriptions of one session.
 pub const SUBSCRIPTIONS_MAX: usize = 1024;
 /// Queues in one shard.

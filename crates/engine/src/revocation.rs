@@ -33,7 +33,7 @@ impl Engine {
         let Some(who) = self.floor.sessions.get_mut(id.0) else { return false };
         who.principal = principal;
         let (claims, subscriptions) = (who.claims, who.subscriptions.clone());
-        self.floor.routing += 1;
+        self.forget_routes();
         let mut left = STEP_MESSAGES_MAX;
         for subscription in subscriptions {
             left = if claims == Some(subscription) {

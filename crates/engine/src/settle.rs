@@ -474,10 +474,11 @@ impl Engine {
         !self.floor.with_settles.is_empty()
             || !self.floor.returned.is_empty()
             || self.floor.doomed.iter().any(|id| id.is_durable())
+            || !self.floor.unused_exchanges.is_empty()
     }
 
-    /// Gives the records for everything that was settled or came back since the last call, each
-    /// with its number.
+    /// Gives the records for everything that was settled or came back since the last call, and for
+    /// exchanges that nobody uses any more, each with its number.
     pub fn write_settles(&mut self, mut write: impl FnMut(u64, &Record<'_>)) {
         let floor = &mut self.floor;
         let mut number = || {
@@ -520,6 +521,10 @@ impl Engine {
         floor.returned.clear();
         for id in floor.doomed.extract_if(.., |id| id.is_durable()) {
             write(number(), &Record::QueueDeleted { id });
+        }
+        while let Some(id) = self.take_unused_exchange() {
+            let seq = self.number();
+            write(seq, &Record::ExchangeDeleted { id });
         }
     }
 }

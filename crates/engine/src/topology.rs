@@ -7,9 +7,9 @@
 use crate::delivery::Cause;
 use crate::effect::{Cancelled, Effects};
 use crate::engine::Engine;
-use crate::exchange::{BindTo, Bindings, ExchangeKind, ExchangeOptions, ExchangeSpec, Target};
+use crate::exchange::{BindTo, ExchangeOptions, Target, bindable};
 use crate::floor::SessionId;
-use crate::limits::{BINDINGS_MAX, EXCHANGES_MAX, NAME_BYTES_MAX, QUEUES_MAX};
+use crate::limits::{BINDINGS_MAX, QUEUES_MAX};
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
 use crate::queue::{FloorQueue, QueueOptions};
 use crate::record::Record;
@@ -104,7 +104,7 @@ impl Engine {
     }
 
     fn declare_namespace<'a>(&mut self, name: &'a str) -> Result<Admission<'a>, Refusal> {
-        if self.ledger.namespaces.values().any(|space| space.name.as_str() == name) {
+        if self.ledger.namespace_names.contains_key(name) {
             return Ok(Admission::Done);
         }
         let pending = &mut self.floor.pending;
@@ -116,67 +116,6 @@ impl Engine {
         let id = NamespaceId(id);
         pending.namespaces.insert(valid(name)?, id);
         Ok(Admission::Log(Record::NamespaceDeclared { id, name }))
-    }
-
-    fn declare_exchange<'a>(
-        &mut self,
-        namespace: NamespaceId,
-        name: &'a str,
-        options: ExchangeOptions<'_>,
-    ) -> Result<Admission<'a>, Refusal> {
-        if !matches!(options.kind, ExchangeKind::Direct | ExchangeKind::Fanout) {
-            return Err(Refusal::NotSupported);
-        }
-        let spec = self.spec_of(namespace, options)?;
-        let same = |is: bool, then| if is { Ok(then) } else { Err(Refusal::DeclaredOtherwise) };
-        if let Some(id) = self.find_exchange(namespace, name) {
-            let there = self.ledger.exchanges.get(&id).map(|exchange| exchange.spec);
-            return same(there == Some(spec), Admission::Done);
-        }
-        let key = (namespace, valid(name)?);
-        if let Some((_, pending)) = self.floor.pending.exchanges.get(&key) {
-            return same(*pending == spec, Admission::Pending);
-        }
-        if self.ledger.exchanges.len() + self.floor.pending.exchanges.len() >= EXCHANGES_MAX {
-            return Err(Refusal::TooManyExchanges);
-        }
-        let pending = &mut self.floor.pending;
-        let id = pending.next_exchange.max(self.ledger.next_exchange);
-        if id == u32::MAX {
-            return Err(Refusal::TooManyExchanges);
-        }
-        pending.next_exchange = id + 1;
-        let id = ExchangeId(id);
-        pending.exchanges.insert(key, (id, spec));
-        Ok(Admission::Log(Record::ExchangeDeclared { id, namespace, name, spec }))
-    }
-
-    fn spec_of(
-        &self,
-        namespace: NamespaceId,
-        options: ExchangeOptions<'_>,
-    ) -> Result<ExchangeSpec, Refusal> {
-        let ExchangeOptions { kind, is_internal, auto_delete, alternate } = options;
-        let find = |name| self.find_exchange(namespace, name).ok_or(Refusal::NoSuchExchange);
-        let alternate = alternate.map(find).transpose()?;
-        Ok(ExchangeSpec { kind, is_internal, auto_delete, alternate })
-    }
-
-    fn delete_exchange(
-        &mut self,
-        namespace: NamespaceId,
-        name: &str,
-        if_unused: bool,
-    ) -> Result<Admission<'static>, Refusal> {
-        let id = self.find_exchange(namespace, name).ok_or(Refusal::NoSuchExchange)?;
-        let durable = self.ledger.exchanges.get(&id).map_or(0, |there| there.bindings.len());
-        let transient = self.floor.transient_bindings.get(&id).map_or(0, Bindings::len);
-        if if_unused && durable + transient > 0 {
-            return Err(Refusal::ExchangeInUse);
-        }
-        self.floor.pending.gone_exchanges.insert(id);
-        self.floor.routing += 1;
-        Ok(Admission::Log(Record::ExchangeDeleted { id }))
     }
 
     fn declare_queue<'a>(
@@ -241,10 +180,10 @@ impl Engine {
             }
         };
         let options = QueueOptions { durable: false, ..options };
+        self.floor.routes.raise_name(namespace, name.as_str());
         let mut queue = FloorQueue::new(id, namespace, name, options);
         queue.watch_use(&mut self.floor.timers);
         self.floor.queues.insert(id, queue);
-        self.floor.routing += 1;
         id
     }
 
@@ -259,6 +198,15 @@ impl Engine {
         if self.floor.queues.len() >= QUEUES_MAX {
             return Err(Refusal::TooManyQueues);
         }
+        let kind = self.ledger.exchanges.get(&exchange).map(|there| there.spec.kind);
+        let kind = kind.ok_or(Refusal::NoSuchExchange)?;
+        if !bindable(kind, key) {
+            return Err(Refusal::BadBinding);
+        }
+        let there = self.ledger.bindings.count(exchange) + self.floor.bindings.count(exchange);
+        if there >= BINDINGS_MAX {
+            return Err(Refusal::TooManyBindings);
+        }
         let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
         let namespace = who.namespace;
         let name = valid(&format!("$session.{}", self.floor.next_transient))?;
@@ -267,7 +215,8 @@ impl Engine {
         if let Some(queue) = self.floor.queues.get_mut(&id) {
             queue.source = Some(exchange);
         }
-        self.floor.transient_bindings.entry(exchange).or_default().bind(key, Target::Queue(id));
+        self.floor.bindings.bind((exchange, kind), key, Target::Queue(id));
+        self.binding_changed(exchange, key);
         Ok(id)
     }
 
@@ -335,8 +284,8 @@ impl Engine {
             return Err(Refusal::QueueInUse);
         }
         if id.is_durable() {
+            self.queue_changed(id);
             self.floor.pending.gone_queues.insert(id);
-            self.floor.routing += 1;
             return Ok(Admission::Log(Record::QueueDeleted { id }));
         }
         self.remove_floor_queue(id, effects);
@@ -357,7 +306,7 @@ impl Engine {
         if id.is_durable() && !self.floor.pending.gone_queues.insert(id) {
             return;
         }
-        self.floor.routing += 1;
+        self.queue_changed(id);
         self.floor.doomed.push(id);
     }
 
@@ -373,9 +322,9 @@ impl Engine {
 
     /// Removes what the floor knows of a queue: its subscriptions end, its open deliveries too.
     pub(crate) fn remove_floor_queue(&mut self, id: QueueId, effects: &mut Effects) {
+        self.queue_changed(id);
         let Some(mut queue) = self.floor.queues.remove(&id) else { return };
         queue.dues.stop(id, &mut self.floor.timers);
-        self.floor.routing += 1;
         if let Some(owner) = queue.owner.and_then(|owner| self.floor.sessions.get_mut(owner))
             && let Some(at) = owner.owned.iter().position(|owned| *owned == id)
         {
@@ -388,10 +337,9 @@ impl Engine {
         effects.freed.extend(queue.transient.iter().map(|entry| entry.seq));
         if !id.is_durable() {
             self.floor.transient_names.remove(&(queue.namespace, queue.name));
-            self.floor.transient_bindings.retain(|_, bindings| {
-                bindings.forget(Target::Queue(id));
-                !bindings.is_empty()
-            });
+            for (exchange, _) in self.floor.bindings.forget_target(Target::Queue(id)) {
+                self.lost_binding(exchange);
+            }
         }
     }
 
@@ -425,70 +373,6 @@ impl Engine {
         }
     }
 
-    fn bind<'a>(
-        &mut self,
-        namespace: NamespaceId,
-        exchange: &str,
-        to: BindTo<'_>,
-        key: &'a [u8],
-    ) -> Result<Admission<'a>, Refusal> {
-        let exchange = self.find_exchange(namespace, exchange).ok_or(Refusal::NoSuchExchange)?;
-        let BindTo::Queue(queue) = to else { return Err(Refusal::NotSupported) };
-        let queue = self.find_queue(namespace, queue).ok_or(Refusal::NoSuchQueue)?;
-        let target = Target::Queue(queue);
-        if key.len() > NAME_BYTES_MAX {
-            return Err(Refusal::BadName);
-        }
-        let there = self.ledger.exchanges.get(&exchange).ok_or(Refusal::NoSuchExchange)?;
-        let binding = (exchange, target, key);
-        match self.floor.pending.is_bound(binding) {
-            Some(true) => return Ok(Admission::Pending),
-            None if there.bindings.has(key, target) => return Ok(Admission::Done),
-            _ => {}
-        }
-        let transient = self.floor.transient_bindings.get(&exchange).map_or(0, Bindings::len);
-        let in_flight = self.floor.pending.bindings.len();
-        if there.bindings.len() + transient + in_flight >= BINDINGS_MAX {
-            return Err(Refusal::TooManyBindings);
-        }
-        if queue.is_durable() {
-            self.floor.pending.will_be_bound(binding, true);
-            return Ok(Admission::Log(Record::Bound { exchange, queue, key }));
-        }
-        self.floor.transient_bindings.entry(exchange).or_default().bind(key, target);
-        self.floor.routing += 1;
-        Ok(Admission::Done)
-    }
-
-    fn unbind<'a>(
-        &mut self,
-        namespace: NamespaceId,
-        exchange: &str,
-        to: BindTo<'_>,
-        key: &'a [u8],
-    ) -> Result<Admission<'a>, Refusal> {
-        let exchange = self.find_exchange(namespace, exchange).ok_or(Refusal::NoSuchExchange)?;
-        let BindTo::Queue(queue) = to else { return Err(Refusal::NotSupported) };
-        let queue = self.find_queue(namespace, queue).ok_or(Refusal::NoSuchQueue)?;
-        let target = Target::Queue(queue);
-        if queue.is_durable() {
-            let there = self.ledger.exchanges.get(&exchange).ok_or(Refusal::NoSuchExchange)?;
-            let binding = (exchange, target, key);
-            let pending = self.floor.pending.is_bound(binding);
-            if !pending.unwrap_or_else(|| there.bindings.has(key, target)) {
-                return Err(Refusal::NoSuchBinding);
-            }
-            self.floor.pending.will_be_bound(binding, false);
-            return Ok(Admission::Log(Record::Unbound { exchange, queue, key }));
-        }
-        let bindings = self.floor.transient_bindings.get_mut(&exchange);
-        if !bindings.is_some_and(|bindings| bindings.unbind(key, target)) {
-            return Err(Refusal::NoSuchBinding);
-        }
-        self.floor.routing += 1;
-        Ok(Admission::Done)
-    }
-
     pub(crate) fn find_queue(&self, namespace: NamespaceId, name: &str) -> Option<QueueId> {
         let space = self.ledger.namespaces.get(&namespace)?;
         let durable = space.queues.get(name).copied();
@@ -514,16 +398,11 @@ impl Engine {
         }
         Ok(id)
     }
-
-    pub(crate) fn find_exchange(&self, namespace: NamespaceId, name: &str) -> Option<ExchangeId> {
-        let id = *self.ledger.namespaces.get(&namespace)?.exchanges.get(name)?;
-        (!self.floor.pending.gone_exchanges.contains(&id)).then_some(id)
-    }
 }
 
 /// What names begin with that the broker gives to queues.
 pub(crate) const GIVEN: &str = "$q.";
 
-fn valid(name: &str) -> Result<Name, Refusal> {
+pub(crate) fn valid(name: &str) -> Result<Name, Refusal> {
     Name::new(name.as_bytes()).map_err(|_| Refusal::BadName)
 }

@@ -10,7 +10,6 @@ use crate::outbox::Outbox;
 use crate::shard::{Shard, Touched, flush, touch};
 use courant_engine::{Cause, Principal, Refusal, SessionId};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// What a change of users and roles did to the sessions that were there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,8 +62,6 @@ fn change(shard: &Shard, session: SessionId, now: &Arc<Principal>) -> Option<Arc
             outbox.cancel(target.tag, Cause::NotAllowed);
             touch(&mut touched, &outbox);
         }
-        let version = state.engine.routing_version();
-        shard.routing.store(version, Ordering::Release);
         shard.hand_out(state, &mut touched);
         told = Some(outbox);
         drop(guard);

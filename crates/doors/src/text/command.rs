@@ -207,11 +207,9 @@ impl Talk {
         let subscription = Arc::new(Subscription::new(destination, name, ids, is_live));
         let to = match (destination.kind, &durable) {
             (DestinationKind::Queue, _) => Subscribed::Queue(name),
-            (_, _) if is_live && !key.is_empty() => {
-                return Err(Refused::about(Refusal::NotSupported, "key: with mode:live"));
-            }
             (_, _) if is_live => {
-                Subscribed::Live(name, Arc::new(LiveFrames(Arc::clone(&subscription))))
+                let format = Arc::new(LiveFrames(Arc::clone(&subscription)));
+                Subscribed::Live(name, key.as_bytes(), format)
             }
             (_, Some(durable)) => Subscribed::Durable(name, key.as_bytes(), durable),
             (_, None) => Subscribed::Topic(name, key.as_bytes()),

@@ -1,7 +1,22 @@
 //! Exchanges: they route and hold nothing.
+//!
+//! A binding leads from an exchange to a queue or to another exchange, and has a key, whose
+//! meaning is that of the exchange's kind ([`bindable`]). `table.rs` has the bindings of one
+//! exchange, and an index for each kind (`trie.rs`, `headers.rs`, `hash.rs`); `bindings.rs` has
+//! all of them, from both ends; `generations.rs` says how long a route that was found holds. The
+//! walk from exchange to exchange is in `route.rs`.
 
+pub(crate) mod bindings;
+pub mod generations;
+pub mod hash;
+pub mod headers;
+mod table;
+mod trie;
+
+use crate::limits::NAME_BYTES_MAX;
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
-use std::collections::BTreeMap;
+use std::sync::Arc;
+pub use table::Table;
 
 /// Tags of options in records. A number is never given another meaning.
 const INTERNAL: u8 = 1;
@@ -161,92 +176,41 @@ pub enum Target {
     Exchange(ExchangeId),
 }
 
-/// What an exchange routes to, by key. A fanout exchange keeps all of them under one key.
-#[derive(Debug, Default)]
-pub struct Bindings {
-    by_key: BTreeMap<Box<[u8]>, Vec<Target>>,
-    count: usize,
+/// The key of a binding.
+pub type Key = Arc<[u8]>;
+
+/// What a binding can lead to.
+pub trait Endpoint: Copy + Ord {
+    /// A number of its own.
+    fn number(self) -> u64;
 }
 
-impl Bindings {
-    /// Adds a binding; says whether it is new.
-    pub fn bind(&mut self, key: &[u8], target: Target) -> bool {
-        let targets = self.by_key.entry(key.into()).or_default();
-        match targets.binary_search(&target) {
-            Ok(_) => false,
-            Err(at) => {
-                targets.insert(at, target);
-                self.count += 1;
-                true
-            }
+impl Endpoint for Target {
+    fn number(self) -> u64 {
+        match self {
+            Self::Queue(QueueId(id)) => u64::from(id),
+            Self::Exchange(ExchangeId(id)) => 1 << 32 | u64::from(id),
         }
     }
+}
 
-    /// Removes a binding; says whether it was there.
-    pub fn unbind(&mut self, key: &[u8], target: Target) -> bool {
-        let Some(targets) = self.by_key.get_mut(key) else { return false };
-        let Ok(at) = targets.binary_search(&target) else { return false };
-        targets.remove(at);
-        self.count -= 1;
-        if targets.is_empty() {
-            self.by_key.remove(key);
+impl Endpoint for u32 {
+    fn number(self) -> u64 {
+        u64::from(self)
+    }
+}
+
+/// Whether a key says something as the key of a binding: of a direct exchange the routing key, of a
+/// fanout exchange anything, of a topic exchange a pattern, of a hash exchange a weight from 1 to
+/// [`hash::WEIGHT_MAX`] in decimal (empty for 1), of a headers exchange a
+/// [`HeaderFilter`](headers::HeaderFilter) in writing.
+pub fn bindable(kind: ExchangeKind, key: &[u8]) -> bool {
+    match kind {
+        ExchangeKind::Direct | ExchangeKind::Fanout | ExchangeKind::Topic => {
+            key.len() <= NAME_BYTES_MAX
         }
-        true
-    }
-
-    /// Whether a binding is there.
-    pub fn has(&self, key: &[u8], target: Target) -> bool {
-        self.by_key.get(key).is_some_and(|targets| targets.binary_search(&target).is_ok())
-    }
-
-    /// Removes every binding to a target.
-    pub fn forget(&mut self, target: Target) {
-        let mut removed = 0;
-        self.by_key.retain(|_, targets| {
-            if let Ok(at) = targets.binary_search(&target) {
-                targets.remove(at);
-                removed += 1;
-            }
-            !targets.is_empty()
-        });
-        self.count -= removed;
-    }
-
-    /// How many bindings there are.
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// All bindings, in the order of keys.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Target)> {
-        self.by_key.iter().flat_map(|(key, targets)| targets.iter().map(move |t| (&**key, *t)))
-    }
-
-    /// Adds what a message with that key goes to; none twice.
-    pub fn route(&self, kind: ExchangeKind, key: &[u8], found: &mut Vec<Target>) {
-        match kind {
-            // The other kinds can't be declared yet.
-            ExchangeKind::Direct
-            | ExchangeKind::Topic
-            | ExchangeKind::Headers
-            | ExchangeKind::Hash => {
-                if let Some(targets) = self.by_key.get(key) {
-                    found.extend_from_slice(targets);
-                }
-            }
-            ExchangeKind::Fanout => {
-                found.extend(self.by_key.values().flatten().copied());
-                if self.by_key.len() > 1 {
-                    found.sort_unstable();
-                    found.dedup();
-                }
-            }
-        }
+        ExchangeKind::Hash => hash::weight(key).is_some(),
+        ExchangeKind::Headers => headers::HeaderFilter::decode(key).is_some(),
     }
 }
 
@@ -257,5 +221,4 @@ pub struct Exchange {
     pub(crate) namespace: NamespaceId,
     pub(crate) name: Name,
     pub(crate) spec: ExchangeSpec,
-    pub(crate) bindings: Bindings,
 }

@@ -101,7 +101,7 @@ impl Engine {
         engine.ledger = root::decode(root, &mut snapshots.finished)
             .map_err(|bad| RestoreError { at: bad.at, what: bad.what })?;
         let (ledger, floor) = (&mut engine.ledger, &mut engine.floor);
-        floor.routing += 1;
+        floor.routes.raise_all();
         floor.leases.begin_term(ledger.term);
         for (id, queue) in &mut ledger.queues {
             let name = queue.name.clone();

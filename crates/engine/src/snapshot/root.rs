@@ -29,8 +29,8 @@
 //! a living message does not stand there. Reading trusts nothing: a count is held against the bytes
 //! that are left before anything is made of it.
 
-use crate::exchange::{Bindings, Exchange, ExchangeKind, ExchangeSpec, Target};
-use crate::ledger::{Ledger, Namespace};
+use crate::exchange::{Exchange, ExchangeKind, ExchangeSpec, Table, Target};
+use crate::ledger::Ledger;
 use crate::lifetime::NEVER;
 use crate::limits::CHUNK_ENTRIES;
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
@@ -95,7 +95,7 @@ pub(crate) fn encode(ledger: &Ledger, paging: &mut Paging<'_>, out: &mut Vec<u8>
     }
     put_count(out, ledger.exchanges.len());
     for exchange in ledger.exchanges.values() {
-        put_exchange(exchange, out);
+        put_exchange(exchange, ledger.bindings.of(exchange.id), out);
     }
     for space in ledger.namespaces.values() {
         put_count(out, space.exchanges.len());
@@ -125,15 +125,15 @@ fn put_tags(out: &mut Vec<u8>, tags: impl Iterator<Item = (u8, u64)>) {
     out[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
 }
 
-fn put_exchange(exchange: &Exchange, out: &mut Vec<u8>) {
-    let Exchange { id, namespace, name, spec, bindings } = exchange;
+fn put_exchange(exchange: &Exchange, bindings: Option<&Table<Target>>, out: &mut Vec<u8>) {
+    let Exchange { id, namespace, name, spec } = exchange;
     put_u32(out, id.0);
     put_u32(out, namespace.0);
     out.push(spec.kind as u8);
     put_name(out, name);
     put_tags(out, spec.tags());
-    put_count(out, bindings.len());
-    for (key, target) in bindings.iter() {
+    put_count(out, bindings.map_or(0, Table::len));
+    for (key, target) in bindings.into_iter().flat_map(Table::iter) {
         match target {
             Target::Queue(id) => {
                 out.push(TO_QUEUE);
@@ -251,13 +251,14 @@ pub(crate) fn decode(root: &[u8], pages: &mut Vec<u64>) -> Result<Ledger, Bad> {
         ..Ledger::default()
     };
     ledger.namespaces.clear();
+    ledger.namespace_names.clear();
     for _ in 0..input.count(5)? {
         let id = NamespaceId(input.u32()?);
         let is_new = ledger.namespaces.last_key_value().is_none_or(|(last, _)| *last < id);
         if !is_new || id.0 >= ledger.next_namespace {
             return Err(input.bad("the number of a namespace"));
         }
-        ledger.namespaces.insert(id, Namespace::new(take_name(&mut input)?));
+        ledger.add_namespace(id, take_name(&mut input)?);
     }
     let mut last = None;
     for _ in 0..input.count(22)? {
@@ -271,21 +272,14 @@ pub(crate) fn decode(root: &[u8], pages: &mut Vec<u64>) -> Result<Ledger, Bad> {
         ledger.queues.insert(id, queue);
     }
     for _ in 0..input.count(14)? {
-        let exchange = take_exchange(&mut input, version)?;
-        let id = exchange.id;
-        let is_new = ledger.exchanges.last_key_value().is_none_or(|(last, _)| *last < id);
-        let is_known = ledger.namespaces.contains_key(&exchange.namespace);
-        if !is_new || id.0 >= ledger.next_exchange || !is_known {
-            return Err(input.bad("the number of an exchange or its namespace"));
-        }
-        ledger.exchanges.insert(id, exchange);
+        take_exchange(&mut input, &mut ledger, version)?;
     }
     let is_there = |target| match target {
         Target::Queue(id) => ledger.queues.contains_key(&id),
         Target::Exchange(id) => ledger.exchanges.contains_key(&id),
     };
-    let each = |exchange: &Exchange| exchange.bindings.iter().all(|(_, to)| is_there(to));
-    if !ledger.exchanges.values().all(each) {
+    let each = |(_, table): (_, &Table<Target>)| table.iter().all(|(_, to)| is_there(to));
+    if !ledger.bindings.iter().all(each) {
         return Err(input.bad("a binding"));
     }
     take_names(&mut input, &mut ledger)?;
@@ -320,15 +314,20 @@ fn take_names(input: &mut Input<'_>, ledger: &mut Ledger) -> Result<(), Bad> {
     Ok(())
 }
 
-fn take_exchange(input: &mut Input<'_>, version: u32) -> Result<Exchange, Bad> {
+fn take_exchange(input: &mut Input<'_>, ledger: &mut Ledger, version: u32) -> Result<(), Bad> {
     let (id, namespace) = (ExchangeId(input.u32()?), NamespaceId(input.u32()?));
+    let is_new = ledger.exchanges.last_key_value().is_none_or(|(last, _)| *last < id);
+    let is_known = ledger.namespaces.contains_key(&namespace);
+    if !is_new || id.0 >= ledger.next_exchange || !is_known {
+        return Err(input.bad("the number of an exchange or its namespace"));
+    }
     let kind =
         ExchangeKind::from_number(input.u8()?).ok_or(input.bad("the kind of an exchange"))?;
     let name = take_name(input)?;
     let tags = if version > 1 { take_tags(input)? } else { Vec::new() };
     let spec =
         ExchangeSpec::from_tags(kind, tags).ok_or(input.bad("the options of an exchange"))?;
-    let mut bindings = Bindings::default();
+    ledger.add_exchange(Exchange { id, namespace, name, spec });
     for _ in 0..input.count(8)? {
         let to = if version > 1 { input.u8()? } else { TO_QUEUE };
         let target = match to {
@@ -337,11 +336,11 @@ fn take_exchange(input: &mut Input<'_>, version: u32) -> Result<Exchange, Bad> {
             _ => return Err(input.bad("a binding")),
         };
         let len = input.count(1)?;
-        if !bindings.bind(input.take(len)?, target) {
+        if !ledger.bind(id, input.take(len)?, target) {
             return Err(input.bad("a binding"));
         }
     }
-    Ok(Exchange { id, namespace, name, spec, bindings })
+    Ok(())
 }
 
 fn take_tags(input: &mut Input<'_>) -> Result<Vec<(u8, u64)>, Bad> {
