@@ -16,7 +16,7 @@ use crate::shard::Shard;
 use crate::snapshot;
 use crate::stats::StatsSnapshot;
 use crate::upkeep::{Bell, Bounds, Upkeep};
-use crate::worker;
+use crate::worker::{self, WorkerReport};
 use courant_engine::{Principal, QueueCounts, Record, Refusal};
 use courant_storage::{
     Disk, Memory, MemoryOptions, Progress, Purpose, RealDisk, Recovered, Store, Urgency, Wal,
@@ -180,6 +180,7 @@ impl Broker {
         let last = move || drop(thread.join());
         let reader_thread = shard.reader.start(Arc::clone(&shard), last)?;
         worker::start_ticker(&shard);
+        worker::start_worker(&shard);
         let keeper = Arc::new(Keeper::new(Arc::clone(&shard.reader), bell));
         let budget = Budget::new(options.outboxes_bytes_max);
         let reader_thread = Mutex::new(Some(reader_thread));
@@ -268,6 +269,11 @@ impl Broker {
     /// Counters since the opening.
     pub fn stats(&self) -> StatsSnapshot {
         self.inner.shard.stats.snapshot()
+    }
+
+    /// Work that goes on in steps, such as emptying a long queue.
+    pub fn workers(&self) -> Vec<WorkerReport> {
+        self.inner.shard.workers()
     }
 
     /// Every queue and how it is doing.

@@ -4,6 +4,7 @@
 //! here, draw the new form in `docs/format.md`, and add a fixture.
 
 use courant_engine::record::{SeqRange, Targets};
+use courant_engine::worker::{WorkerId, WorkerKind};
 use courant_engine::{
     Cause, ExchangeId, ExchangeKind, ExchangeSpec, Lifetime, NEVER, NamespaceId, QueueId,
     QueueOptions, Record,
@@ -27,6 +28,8 @@ const BOUND: u8 = 0x27;
 const UNBOUND: u8 = 0x28;
 const EXCHANGE_BOUND: u8 = 0x2a;
 const EXCHANGE_UNBOUND: u8 = 0x2b;
+const WORKER_BEGUN: u8 = 0x2c;
+const WORKER_ENDED: u8 = 0x2d;
 
 /// A part of the root of a snapshot, in the state lane. Pages have a kind of the engine's.
 pub(crate) const SNAPSHOT_ROOT: u8 = 0x32;
@@ -83,6 +86,8 @@ pub(crate) fn kind(record: &Record<'_>) -> u8 {
         Record::QueueDeleted { .. } => QUEUE_DELETED,
         Record::Bound { .. } => BOUND,
         Record::Unbound { .. } => UNBOUND,
+        Record::WorkerBegun { .. } => WORKER_BEGUN,
+        Record::WorkerEnded { .. } => WORKER_ENDED,
         Record::ExchangeBound { .. } => EXCHANGE_BOUND,
         Record::ExchangeUnbound { .. } => EXCHANGE_UNBOUND,
     }
@@ -112,6 +117,8 @@ pub(crate) fn name(kind: u8) -> Option<&'static str> {
         CUT_SHORT => "cut-short",
         BOUND => "bound",
         UNBOUND => "unbound",
+        WORKER_BEGUN => "worker-begun",
+        WORKER_ENDED => "worker-ended",
         EXCHANGE_BOUND => "exchange-bound",
         EXCHANGE_UNBOUND => "exchange-unbound",
         _ => return None,
@@ -183,6 +190,13 @@ pub(crate) fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             put_name(out, name);
             put_tags(out, options.tags());
         }
+        Record::WorkerBegun { id, kind, queue, below } => {
+            out.extend_from_slice(&id.0.to_le_bytes());
+            out.push(kind as u8);
+            out.extend_from_slice(&queue.0.to_le_bytes());
+            out.extend_from_slice(&below.to_le_bytes());
+        }
+        Record::WorkerEnded { id } => out.extend_from_slice(&id.0.to_le_bytes()),
         Record::QueueDeleted { id } => out.extend_from_slice(&id.0.to_le_bytes()),
         Record::Bound { exchange, queue, key } | Record::Unbound { exchange, queue, key } => {
             out.extend_from_slice(&exchange.0.to_le_bytes());
@@ -335,6 +349,14 @@ fn decode_topology(
             let options = QueueOptions::from_tags(fields.tags()?).ok_or(CodecError::Value)?;
             Record::QueueDeclared { id, namespace, name, options }
         }
+        WORKER_BEGUN => {
+            let id = WorkerId(fields.u32()?);
+            let [kind] = fields.take()?;
+            let kind = WorkerKind::from_number(kind).ok_or(CodecError::Value)?;
+            let (queue, below) = (QueueId(fields.u32()?), fields.u64()?);
+            Record::WorkerBegun { id, kind, queue, below }
+        }
+        WORKER_ENDED => Record::WorkerEnded { id: WorkerId(fields.u32()?) },
         QUEUE_DELETED => Record::QueueDeleted { id: QueueId(fields.u32()?) },
         BOUND | UNBOUND => {
             let (exchange, queue) = (ExchangeId(fields.u32()?), QueueId(fields.u32()?));
@@ -437,6 +459,8 @@ mod tests {
             Record::QueueDeleted { id: queue },
             Record::Bound { exchange, queue, key: b"k" },
             Record::Unbound { exchange, queue, key: b"" },
+            Record::WorkerBegun { id: WorkerId(3), kind: WorkerKind::Purge, queue, below: 99 },
+            Record::WorkerEnded { id: WorkerId(3) },
             Record::ExchangeBound { from: exchange, to: ExchangeId(4), key: b"a.#" },
             Record::ExchangeUnbound { from: exchange, to: ExchangeId(4), key: b"" },
         ] {

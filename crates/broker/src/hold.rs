@@ -5,6 +5,7 @@
 //! queue for which somebody waits got room; whoever sees another count than when it was held asks
 //! again.
 
+use crate::publish::Desk;
 use crate::shard::Shard;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,14 +22,20 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// A message found no room. Called with the shard's lock held.
-    pub(crate) fn begin(shard: &Shard, now_ms: u64) -> Self {
-        Self { until_ms: now_ms.saturating_add(HOLD_MS), seen: Self::count(shard) }
-    }
-
-    /// The same message found no room again. Called with the shard's lock held.
-    pub(crate) fn again(self, shard: &Shard) -> Self {
-        Self { seen: Self::count(shard), ..self }
+    /// What a session waits for after a batch: a message that found no room again waits no longer
+    /// than before. Called with the shard's lock held.
+    pub(crate) fn after(
+        before: Option<Self>,
+        (shard, now_ms): (&Shard, u64),
+        desk: &Desk,
+    ) -> Option<Self> {
+        if !desk.is_held {
+            return None;
+        }
+        let is_same = desk.outcomes.is_empty();
+        let until_ms = before.filter(|_| is_same).map(|hold| hold.until_ms);
+        let until_ms = until_ms.unwrap_or(now_ms.saturating_add(HOLD_MS));
+        Some(Self { until_ms, seen: Self::count(shard) })
     }
 
     /// Whether the message has waited long enough.

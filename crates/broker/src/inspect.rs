@@ -12,7 +12,7 @@ use crate::error::OpenError;
 use crate::rebuild::rebuild;
 use crate::recovery;
 use crate::snapshot::{self, state_lane};
-use courant_engine::{Effects, Engine, MessageId, NEVER, Page, QueueId, Record};
+use courant_engine::{Effects, Engine, ExchangeSpec, MessageId, NEVER, Page, QueueId, Record};
 use courant_storage::{
     Check, CheckError, Disk, Frame, LaneId, ReadError, RealDisk, Seen, Seq, Store, Witness,
 };
@@ -459,6 +459,21 @@ fn decoded(seen: &Seen<'_>, scratch: &mut Scratch) -> RecordSeen {
     }
 }
 
+fn describe_exchange(
+    spec: &ExchangeSpec,
+    field: &mut impl FnMut(&'static str, &dyn std::fmt::Display),
+) {
+    if spec.is_internal {
+        field("internal", &"yes");
+    }
+    if spec.auto_delete {
+        field("auto-delete", &"yes");
+    }
+    if let Some(alternate) = spec.alternate {
+        field("alternate", &alternate.0);
+    }
+}
+
 fn describe(record: &Record<'_>, fields: &mut Vec<(&'static str, String)>) {
     let mut field = |name, value: &dyn std::fmt::Display| fields.push((name, value.to_string()));
     match *record {
@@ -477,15 +492,7 @@ fn describe(record: &Record<'_>, fields: &mut Vec<(&'static str, String)>) {
             field("namespace", &namespace.0);
             field("type", &spec.kind.word());
             field("name", &name);
-            if spec.is_internal {
-                field("internal", &"yes");
-            }
-            if spec.auto_delete {
-                field("auto-delete", &"yes");
-            }
-            if let Some(alternate) = spec.alternate {
-                field("alternate", &alternate.0);
-            }
+            describe_exchange(&spec, &mut field);
         }
         Record::ExchangeDeleted { id } => field("exchange", &id.0),
         Record::QueueDeclared { id, namespace, name, options } => {
@@ -495,6 +502,13 @@ fn describe(record: &Record<'_>, fields: &mut Vec<(&'static str, String)>) {
             field("name", &name);
         }
         Record::QueueDeleted { id } => field("queue", &id.0),
+        Record::WorkerBegun { id, kind, queue, below } => {
+            field("worker", &id.0);
+            field("work", &kind.word());
+            field("queue", &queue.0);
+            field("below", &below);
+        }
+        Record::WorkerEnded { id } => field("worker", &id.0),
         Record::Bound { exchange, queue, key } | Record::Unbound { exchange, queue, key } => {
             field("exchange", &exchange.0);
             field("queue", &queue.0);

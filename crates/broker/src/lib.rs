@@ -38,6 +38,7 @@ mod outbox;
 mod outlet;
 mod pipe;
 mod publish;
+mod purge;
 mod reader;
 mod rebuild;
 mod recovery;
@@ -72,6 +73,7 @@ pub use outlet::{Flush, LiveFormat, LiveMessage, Message, Outlet, Tag};
 pub use publish::{DestinationId, Outgoing, Published, Room};
 pub use session::{Destination, Session, Subscribed};
 pub use stats::{Stats, StatsSnapshot};
+pub use worker::WorkerReport;
 
 pub use courant_storage::Ticket;
 

@@ -68,7 +68,7 @@ pub(crate) struct Desk {
     /// Whether a message may wait for room in a queue.
     may_hold: bool,
     /// Whether the first message without an outcome waits for room in a queue.
-    is_held: bool,
+    pub(crate) is_held: bool,
 }
 
 impl Session {
@@ -203,11 +203,7 @@ impl Session {
             admit(None);
             None
         };
-        self.hold = match self.hold.take() {
-            _ if !desk.is_held => None,
-            Some(hold) if desk.outcomes.is_empty() => Some(hold.again(&shard)),
-            _ => Some(Hold::begin(&shard, stamp)),
-        };
+        self.hold = Hold::after(self.hold.take(), (&shard, stamp), desk);
         if let Some(ticket) = ticket {
             self.note_logged(state, ticket, batch, desk);
         }

@@ -147,6 +147,7 @@ impl Reader {
             }
         }
         shard.loaded.notify_waiters();
+        shard.work.notify_one();
     }
 
     fn bring(shard: &Shard, page: u64) -> Result<(), ReadError> {

@@ -88,6 +88,8 @@ pub(crate) struct Shard {
     /// A queue for which a publisher waits has room again, or is gone; and how often that was so.
     pub(crate) queue_room: Notify,
     pub(crate) rooms: AtomicU64,
+    /// A worker may have something to do.
+    pub(crate) work: Arc<Notify>,
     /// A page of a long queue was read.
     pub(crate) loaded: Notify,
     pub(crate) reader: Arc<Reader>,
@@ -138,6 +140,7 @@ impl Shard {
             room: Notify::new(),
             queue_room: Notify::new(),
             rooms: AtomicU64::new(0),
+            work: Arc::default(),
             loaded: Notify::new(),
             reader: Arc::default(),
         }

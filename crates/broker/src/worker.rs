@@ -30,6 +30,39 @@ pub(crate) fn start_ticker(shard: &Arc<Shard>) {
     });
 }
 
+/// Work that is done in steps, and how far it has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerReport {
+    /// Its number.
+    pub id: u32,
+    /// What it does: `purge`.
+    pub kind: &'static str,
+    /// With which queue.
+    pub queue: String,
+    /// Messages it has dealt with since the opening.
+    pub done: u64,
+    /// Messages that are ready in the queue now.
+    pub ready: u64,
+}
+
+/// Starts the task that does long work, a step at a time; it ends with the shard.
+pub(crate) fn start_worker(shard: &Arc<Shard>) {
+    let work = Arc::clone(&shard.work);
+    let shard: Weak<Shard> = Arc::downgrade(shard);
+    tokio::spawn(async move {
+        loop {
+            // The clock covers what waits for settles to be written.
+            let _ = tokio::time::timeout(TICK, work.notified()).await;
+            while shard.upgrade().is_some_and(|shard| shard.work_step()) {
+                tokio::task::yield_now().await;
+            }
+            if shard.strong_count() == 0 {
+                return;
+            }
+        }
+    });
+}
+
 /// Runs what waits for a disk on a thread that may. A panic there goes on here.
 pub(crate) async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(run).await {

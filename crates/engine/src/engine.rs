@@ -21,6 +21,7 @@ use crate::refusal::Refusal;
 pub use crate::route::{Publish, Route};
 use crate::session::Session;
 use crate::snapshot::Snapshots;
+use crate::worker::{Task, Worker};
 use std::sync::Arc;
 
 /// The state of one shard.
@@ -193,6 +194,14 @@ impl Engine {
                 self.floor.next_seq = self.floor.next_seq.max(next);
             }
             Record::CutShort { .. } | Record::BlockReserved { .. } | Record::Returned { .. } => {}
+            Record::WorkerBegun { id, kind, queue, below } => {
+                if changed > 0 {
+                    self.floor.workers.insert(id, Worker::new(Task { kind, queue, below }));
+                }
+            }
+            Record::WorkerEnded { id } => {
+                self.floor.workers.remove(&id);
+            }
             _ => {
                 if let Record::QueueDeleted { id } = *record {
                     let queue = self.floor.queues.get(&id);

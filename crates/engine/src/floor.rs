@@ -12,6 +12,7 @@ use crate::queue::{FloorQueue, QueueOptions};
 use crate::session::Session;
 use crate::slab::{Key, Slab};
 use crate::subscription::{Settling, Subscription, SubscriptionId};
+use crate::worker::{Worker, WorkerId};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -47,6 +48,10 @@ pub(crate) struct Floor {
     pub(crate) held: Vec<(QueueId, u32)>,
     /// Queues that go because nobody uses them any more, and why: their subscribers are told.
     pub(crate) doomed: Vec<QueueId>,
+    /// Work that is done in steps.
+    pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    /// Workers with nothing left to do, whose record is to be written.
+    pub(crate) ended: Vec<WorkerId>,
     /// How many names for queues this opening has given.
     pub(crate) names_given: u64,
     /// Queues with settled messages whose record is to be written.
@@ -78,6 +83,7 @@ pub(crate) struct Pending {
     pub(crate) gone_queues: BTreeSet<QueueId>,
     pub(crate) gone_exchanges: BTreeSet<ExchangeId>,
     pub(crate) next_queue: u32,
+    pub(crate) next_worker: u32,
     pub(crate) next_exchange: u32,
     pub(crate) next_namespace: u32,
     pub(crate) block: u64,

@@ -15,6 +15,7 @@ use crate::queue::LedgerQueue;
 use crate::queue::chunks::{Chunks, Next, split};
 use crate::record::Record;
 use crate::snapshot::page::LoadError;
+use crate::worker::{Task, WorkerId};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +48,9 @@ pub struct Ledger {
     pub(crate) next_namespace: u32,
     pub(crate) next_exchange: u32,
     pub(crate) next_queue: u32,
+    pub(crate) next_worker: u32,
+    /// Work that was begun and is not done.
+    pub(crate) workers: BTreeMap<WorkerId, Task>,
     pub(crate) last_seq: u64,
     /// Queues that may have chunks whose entries can leave memory.
     pub(crate) large: BTreeSet<QueueId>,
@@ -73,6 +77,8 @@ impl Default for Ledger {
             next_namespace: 1,
             next_exchange: 1,
             next_queue: 0,
+            next_worker: 0,
+            workers: BTreeMap::new(),
             last_seq: 0,
             large: BTreeSet::new(),
         }
@@ -127,6 +133,15 @@ impl Ledger {
             }
             Record::Settled { queue, ranges, .. } => self.settle(queue, ranges),
             Record::Returned { queue, attempts } => self.note_attempts(queue, attempts),
+            Record::WorkerBegun { id, kind, queue, below } => {
+                let is_new = is_new(id.0, &mut self.next_worker);
+                let begins = is_new && self.queues.contains_key(&queue);
+                if begins {
+                    self.workers.insert(id, Task { kind, queue, below });
+                }
+                u64::from(begins)
+            }
+            Record::WorkerEnded { id } => u64::from(self.workers.remove(&id).is_some()),
             _ => u64::from(self.apply_topology(record)),
         }
     }
@@ -247,6 +262,7 @@ impl Ledger {
         }
         self.bindings.forget_target(Target::Queue(id));
         self.large.remove(&id);
+        self.workers.retain(|_, task| task.queue != id);
         true
     }
 
@@ -280,6 +296,7 @@ impl Ledger {
                 (exchange, key, target).hash(&mut hasher);
             }
         }
+        (self.next_worker, &self.workers).hash(&mut hasher);
         let mut queues: Vec<_> = self.queues.values().collect();
         queues.sort_unstable_by_key(|queue| queue.id);
         for queue in queues {

@@ -41,6 +41,7 @@ pub mod slab;
 pub mod snapshot;
 pub mod subscription;
 mod topology;
+pub mod worker;
 
 /// The model once more, with small chunks.
 #[cfg(test)]
@@ -70,3 +71,4 @@ pub use snapshot::page::{Cold, LoadError, Page, PageError};
 pub use snapshot::{RestoreError, Snapshot};
 pub use subscription::{Settling, SubscribeOptions, SubscriptionId};
 pub use topology::{Admission, Topology};
+pub use worker::{Progress, WorkerId, WorkerKind};

@@ -5,6 +5,7 @@ use crate::exchange::ExchangeSpec;
 use crate::lifetime::Lifetime;
 use crate::name::{ExchangeId, NamespaceId, QueueId};
 use crate::queue::QueueOptions;
+use crate::worker::{WorkerId, WorkerKind};
 
 /// Sequence numbers `first..=last` of one queue. Every message of the queue in between is meant.
 pub type SeqRange = (u64, u64);
@@ -117,6 +118,22 @@ pub enum Record<'a> {
         exchange: ExchangeId,
         /// The queues it was routed to, 4 little-endian bytes each.
         targets: Targets<'a>,
+    },
+    /// Long work began.
+    WorkerBegun {
+        /// Names the worker.
+        id: WorkerId,
+        /// What it does.
+        kind: WorkerKind,
+        /// With which queue.
+        queue: QueueId,
+        /// To messages with lower numbers.
+        below: u64,
+    },
+    /// Long work was done.
+    WorkerEnded {
+        /// Names the worker.
+        id: WorkerId,
     },
     /// Messages left a queue for good.
     Settled {

@@ -473,6 +473,7 @@ impl Engine {
     pub fn has_settles(&self) -> bool {
         !self.floor.with_settles.is_empty()
             || !self.floor.returned.is_empty()
+            || !self.floor.ended.is_empty()
             || self.floor.doomed.iter().any(|id| id.is_durable())
             || !self.floor.unused_exchanges.is_empty()
     }
@@ -519,6 +520,12 @@ impl Engine {
             }
         }
         floor.returned.clear();
+        for id in floor.ended.drain(..) {
+            // That of a queue that is gone meanwhile ended with it.
+            if floor.workers.contains_key(&id) {
+                write(number(), &Record::WorkerEnded { id });
+            }
+        }
         for id in floor.doomed.extract_if(.., |id| id.is_durable()) {
             write(number(), &Record::QueueDeleted { id });
         }

@@ -325,6 +325,7 @@ impl Engine {
         self.queue_changed(id);
         let Some(mut queue) = self.floor.queues.remove(&id) else { return };
         queue.dues.stop(id, &mut self.floor.timers);
+        self.floor.workers.retain(|_, worker| worker.task.queue != id);
         if let Some(owner) = queue.owner.and_then(|owner| self.floor.sessions.get_mut(owner))
             && let Some(at) = owner.owned.iter().position(|owned| *owned == id)
         {

@@ -345,3 +345,82 @@ fn the_policy_that_differs_is_named() {
     assert_eq!(bench.engine.queue_difference(bench.me, "q", &other), Some("max_length"));
     assert_eq!(bench.engine.queue_difference(bench.me, "q", &options), None);
 }
+
+#[test]
+fn a_purge_takes_what_was_ready_in_steps_and_goes_on_after_a_restart() {
+    let mut bench = Bench::new();
+    let queue = bench.declare("q", QueueOptions::default());
+    let seqs: Vec<u64> = (0..3_000).map(|_| bench.send("q", 1).unwrap()).collect();
+    bench.subscribe(queue, 2);
+    while bench.engine.dispatch(0, &mut bench.effects) {}
+    let (ready, record) = bench.engine.admit_purge(bench.me, "q").unwrap();
+    assert_eq!(ready, 2_998);
+    let record = record.expect("a durable queue has records");
+    bench.engine.number();
+    bench.engine.apply(&record, &mut bench.effects);
+    let late = bench.send("q", 1).unwrap();
+    assert!(bench.engine.work(0, &mut bench.effects), "a step is bounded");
+    assert_eq!(bench.engine.workers()[0].done, 1_024);
+    assert_eq!(bench.write(), [(Some(Cause::Purged), vec![(seqs[2], seqs[1_025])])]);
+
+    let snapshot = bench.engine.snapshot(&mut 1);
+    let load = |page: u64| {
+        let mut bytes = Vec::new();
+        let index = usize::try_from(page - 1).unwrap();
+        snapshot.pages[index].encode(&mut bytes);
+        bytes
+    };
+    let mut again = Engine::restore(&snapshot.root).unwrap();
+    let mut effects = Effects::default();
+    again.apply(&again.opening(), &mut effects);
+    assert!(again.has_work(), "it goes on with what is left");
+    for _ in 0..10 {
+        again.work(0, &mut effects);
+        for page in std::mem::take(&mut effects.wanted) {
+            again.install_page(page, &load(page), &mut effects).unwrap();
+        }
+        let mut ended = Vec::new();
+        again.write_settles(|_, record| match *record {
+            Record::WorkerEnded { id } => ended.push(id),
+            Record::Settled { cause, .. } => assert_eq!(cause, Cause::Purged),
+            ref other => panic!("{other:?} is not of a purge"),
+        });
+        for id in ended {
+            again.apply(&Record::WorkerEnded { id }, &mut effects);
+        }
+    }
+    assert!(!again.has_work() && again.workers().is_empty());
+    let counts = again.counts(queue).unwrap();
+    assert_eq!(counts.ready, 1, "what came later stays: {late}");
+    assert_eq!(counts.left.of(Cause::Purged), 2_998 - 1_024 + 2);
+}
+
+#[test]
+fn a_purge_of_a_transient_queue_has_no_record() {
+    let mut bench = Bench::new();
+    let options = QueueOptions { durable: false, ..QueueOptions::default() };
+    let queue = bench.declare("q", options);
+    assert_eq!(bench.engine.admit_purge(bench.me, "q").unwrap(), (0, None));
+    for _ in 0..3 {
+        bench.send("q", 1).unwrap();
+    }
+    assert_eq!(bench.engine.admit_purge(bench.me, "q").unwrap(), (3, None));
+    assert!(!bench.engine.work(0, &mut bench.effects));
+    assert_eq!((bench.ready(queue), bench.effects.freed.len()), (0, 3));
+    assert!(!bench.engine.has_work() && bench.write().is_empty());
+}
+
+#[test]
+fn a_worker_goes_with_its_queue() {
+    let mut bench = Bench::new();
+    bench.declare("q", QueueOptions::default());
+    bench.send("q", 1).unwrap();
+    let (_, record) = bench.engine.admit_purge(bench.me, "q").unwrap();
+    bench.engine.apply(&record.unwrap(), &mut bench.effects);
+    let delete = Topology::DeleteQueue { name: "q", if_empty: false, if_unused: false };
+    bench.change(delete).unwrap();
+    assert!(!bench.engine.has_work());
+    bench.engine.write_settles(|_, record| panic!("{record:?} is about nothing"));
+    let root = bench.engine.snapshot(&mut 1).root;
+    assert!(!Engine::restore(&root).unwrap().has_work());
+}

@@ -7,6 +7,7 @@ use courant_engine::{
     Cause, Effects, Engine, ExchangeId, ExchangeKind, ExchangeSpec, Lifetime, NamespaceId,
     Overflow, QueueId, QueueOptions, Record,
 };
+use courant_engine::{WorkerId, WorkerKind};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -27,6 +28,11 @@ fn full_engine() -> Engine {
     };
     let (id, namespace) = (QueueId(3), NamespaceId(0));
     engine.apply(&Record::QueueDeclared { id, namespace, name: "limited", options }, &mut effects);
+    for number in [4, 6] {
+        let (id, kind, below) = (WorkerId(number), WorkerKind::Purge, 1 << 40);
+        engine.apply(&Record::WorkerBegun { id, kind, queue: QueueId(3), below }, &mut effects);
+    }
+    engine.apply(&Record::WorkerEnded { id: WorkerId(4) }, &mut effects);
     let (from, to, key) = (ExchangeId(1), ExchangeId(2), &b"eu"[..]);
     let spec = ExchangeSpec {
         kind: ExchangeKind::Topic,

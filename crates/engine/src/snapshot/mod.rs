@@ -16,6 +16,7 @@ mod root;
 use crate::engine::Engine;
 use crate::expiry::note_chunk;
 use crate::queue::FloorQueue;
+use crate::worker::Worker;
 use page::Page;
 use root::{Fresh, Paging};
 use thiserror::Error;
@@ -103,6 +104,9 @@ impl Engine {
         let (ledger, floor) = (&mut engine.ledger, &mut engine.floor);
         floor.routes.raise_all();
         floor.leases.begin_term(ledger.term);
+        for (id, task) in &ledger.workers {
+            floor.workers.insert(*id, Worker::new(*task));
+        }
         for (id, queue) in &mut ledger.queues {
             let name = queue.name.clone();
             let mut there = FloorQueue::new(*id, queue.namespace, name, queue.options);

@@ -19,11 +19,12 @@
 //!     options:     tag u8 (1 internal, 2 auto-delete, 3 alternate) │ value u64
 //!     bindings:    0 u8, queue u32, or 1 u8, exchange u32 │ length of the key u32 │ key
 //!   of each namespace:  its exchanges: id u32, by name │ its queues: id u32, by name
+//!   next worker u32 │ workers:  id u32 │ kind u8 (1 purge) │ queue u32 │ below u64
 //!   name:  length u8 │ UTF-8
 //! ```
 //!
 //! In version 1 the policies of a queue are durable u8 │ visibility u64, exchanges have no options,
-//! and bindings lead to queues only and lack the u8 before them.
+//! bindings lead to queues only and lack the u8 before them, and there are no workers.
 //!
 //! Queues, exchanges, namespaces, chunks and what is in them stand in rising order. A chunk without
 //! a living message does not stand there. Reading trusts nothing: a count is held against the bytes
@@ -39,6 +40,7 @@ use crate::queue::chunks::{Chunks, Place};
 use crate::queue::{LedgerQueue, QueueOptions};
 use crate::snapshot::bytes::{Bad, Input, put_count, put_u16, put_u32, put_u64};
 use crate::snapshot::page::Page;
+use crate::worker::{Task, WorkerId, WorkerKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -102,6 +104,14 @@ pub(crate) fn encode(ledger: &Ledger, paging: &mut Paging<'_>, out: &mut Vec<u8>
         space.exchanges.values().for_each(|id| put_u32(out, id.0));
         put_count(out, space.queues.len());
         space.queues.values().for_each(|id| put_u32(out, id.0));
+    }
+    put_u32(out, ledger.next_worker);
+    put_count(out, ledger.workers.len());
+    for (id, task) in &ledger.workers {
+        put_u32(out, id.0);
+        out.push(task.kind as u8);
+        put_u32(out, task.queue.0);
+        put_u64(out, task.below);
     }
 }
 
@@ -283,6 +293,9 @@ pub(crate) fn decode(root: &[u8], pages: &mut Vec<u64>) -> Result<Ledger, Bad> {
         return Err(input.bad("a binding"));
     }
     take_names(&mut input, &mut ledger)?;
+    if version > 1 {
+        take_workers(&mut input, &mut ledger)?;
+    }
     if input.left() > 0 {
         return Err(input.bad("it goes on behind its end"));
     }
@@ -293,6 +306,22 @@ fn take_name(input: &mut Input<'_>) -> Result<Name, Bad> {
     let len = usize::from(input.u8()?);
     let bytes = input.take(len)?;
     Name::new(bytes).map_err(|_| input.bad("something that is no name"))
+}
+
+/// What was begun and is not done.
+fn take_workers(input: &mut Input<'_>, ledger: &mut Ledger) -> Result<(), Bad> {
+    ledger.next_worker = input.u32()?;
+    for _ in 0..input.count(17)? {
+        let id = WorkerId(input.u32()?);
+        let kind = WorkerKind::from_number(input.u8()?).ok_or(input.bad("the kind of a worker"))?;
+        let (queue, below) = (QueueId(input.u32()?), input.u64()?);
+        let is_new = ledger.workers.last_key_value().is_none_or(|(last, _)| *last < id);
+        if !is_new || id.0 >= ledger.next_worker || !ledger.queues.contains_key(&queue) {
+            return Err(input.bad("a worker"));
+        }
+        ledger.workers.insert(id, Task { kind, queue, below });
+    }
+    Ok(())
 }
 
 /// Which exchange and queue each name of a namespace means.

@@ -4,6 +4,7 @@ use courant_engine::record::{SeqRange, Targets};
 use courant_engine::{
     Cause, ExchangeId, ExchangeSpec, Lifetime, NamespaceId, QueueId, QueueOptions, Record,
 };
+use courant_engine::{WorkerId, WorkerKind};
 
 /// One [`Record`] with its own memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,8 @@ pub(crate) enum Fact {
     ExchangeBound { from: ExchangeId, to: ExchangeId, key: Vec<u8> },
     ExchangeUnbound { from: ExchangeId, to: ExchangeId, key: Vec<u8> },
     Published { seq: u64, size: u32, lifetime: Lifetime, exchange: ExchangeId, targets: Vec<u8> },
+    WorkerBegun { id: WorkerId, kind: WorkerKind, queue: QueueId, below: u64 },
+    WorkerEnded { id: WorkerId },
     Settled { queue: QueueId, cause: Cause, ranges: Vec<SeqRange> },
     Returned { queue: QueueId, attempts: Vec<(u64, u16)> },
 }
@@ -58,6 +61,10 @@ impl Fact {
                 let targets = targets.as_bytes().to_vec();
                 Self::Published { seq, size, lifetime, exchange, targets }
             }
+            Record::WorkerBegun { id, kind, queue, below } => {
+                Self::WorkerBegun { id, kind, queue, below }
+            }
+            Record::WorkerEnded { id } => Self::WorkerEnded { id },
             Record::Settled { queue, cause, ranges } => {
                 Self::Settled { queue, cause, ranges: ranges.to_vec() }
             }
@@ -91,6 +98,10 @@ impl Fact {
                 let targets = Targets::new(targets).expect("whole queue numbers");
                 Record::Published { seq, size, lifetime, exchange, targets }
             }
+            Self::WorkerBegun { id, kind, queue, below } => {
+                Record::WorkerBegun { id, kind, queue, below }
+            }
+            Self::WorkerEnded { id } => Record::WorkerEnded { id },
             Self::Settled { queue, cause, ref ranges } => Record::Settled { queue, cause, ranges },
             Self::Returned { queue, ref attempts } => Record::Returned { queue, attempts },
         }
