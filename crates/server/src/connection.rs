@@ -1,4 +1,4 @@
-//! The client's end of the text door, as small as `pub` and `sub` need it.
+//! The client's end of the text door, as small as the commands need it.
 //!
 //! - Bytes move only in [`Connection::transfer`], both ways at once, so that neither side can be
 //!   held up by the other: whoever has much to say still hears refusals and pings.
@@ -7,16 +7,18 @@
 //! - The buffer grows with what arrives, never with a size that the peer announces.
 
 use std::io::{self, ErrorKind};
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use courant_wire::Limits;
 use courant_wire::text::{DecodedReply, Reply, ReplyError, decode_reply, request};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::destination::Destination;
 use crate::endpoint::Endpoint;
+use crate::item::Item;
 use crate::refused::Refused;
 use crate::transport::Transport;
 
@@ -103,22 +105,65 @@ impl Connection {
         }
     }
 
+    /// Begins a session for one command and gives its answer.
+    pub(crate) async fn once(
+        endpoint: &Endpoint,
+        client_id: &str,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> anyhow::Result<Item> {
+        let mut session = Self::open(endpoint, client_id).await?;
+        write(&mut session.outbox);
+        session.ask(|_| {}).await
+    }
+
     /// Sends what is in the outbox, which ends with one command, and waits for its answer.
     /// `destination` is what the command is about, for the hint in a refusal.
     pub(crate) async fn answer(&mut self, destination: Option<&Destination>) -> anyhow::Result<()> {
+        self.hear(destination, |_| {}).await.map(drop)
+    }
+
+    /// As [`Connection::answer`]; `each` is shown what comes before the answer, whose fields are
+    /// given back.
+    pub(crate) async fn ask(&mut self, each: impl FnMut(&Reply<'_>)) -> anyhow::Result<Item> {
+        self.hear(None, each).await
+    }
+
+    async fn hear(
+        &mut self,
+        destination: Option<&Destination>,
+        mut each: impl FnMut(&Reply<'_>),
+    ) -> anyhow::Result<Item> {
         loop {
             match self.inbox.next().map_err(|error| foreign(&self.address, error))? {
-                Some(Reply::Ok { .. }) => return Ok(()),
+                Some(Reply::Ok { fields }) => return Ok(Item::of(fields)),
                 Some(Reply::Ping) => request::pong(&mut self.outbox),
-                Some(reply) => {
-                    if let Some(refused) = Refused::from_reply(&reply, destination) {
-                        return Err(refused.into());
-                    }
-                }
+                Some(reply) => match Refused::from_reply(&reply, destination) {
+                    Some(refused) => return Err(refused.into()),
+                    None => each(&reply),
+                },
                 None => {
                     self.check()?;
                     self.transfer().await;
                 }
+            }
+        }
+    }
+
+    /// Waits for `time` with nothing asked; pings are answered meanwhile.
+    pub(crate) async fn rest(&mut self, time: Duration) -> anyhow::Result<()> {
+        let mut end = pin!(sleep(time));
+        loop {
+            while let Some(reply) = self.inbox.next().map_err(|e| foreign(&self.address, e))? {
+                if reply == Reply::Ping {
+                    request::pong(&mut self.outbox);
+                } else if let Some(refused) = Refused::from_reply(&reply, None) {
+                    return Err(refused.into());
+                }
+            }
+            self.check()?;
+            tokio::select! {
+                () = &mut end => return Ok(()),
+                () = self.transfer() => {}
             }
         }
     }

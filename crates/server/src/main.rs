@@ -2,7 +2,8 @@
 //!
 //! This file parses, runs and turns the outcome into an exit code. `cmd` has one file per command,
 //! `config` is the one table of options, `assemble` builds the broker with its doors, `connection`
-//! is the small client that the commands `pub` and `sub` share.
+//! is the small client that the commands share which talk to a broker, `item` and `table` are how
+//! they show what it says.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -21,10 +22,13 @@ mod fail_point;
 mod folder_report;
 mod form;
 mod input;
+mod item;
 mod log;
+mod quantity;
 mod refused;
 mod reload;
 mod signals;
+mod table;
 mod transport;
 mod verdict;
 

@@ -39,6 +39,11 @@ impl Refused {
         Some(Self { number: *number, name, sentence, hint })
     }
 
+    /// Its number, which never changes its meaning.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Whether it answers no command. Answers to commands may still follow it.
     pub(crate) fn is_unasked(&self) -> bool {
         UNASKED.contains(&self.name.as_str())

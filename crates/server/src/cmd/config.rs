@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::config::{self, Change, Config, Environment, Flags, OPTIONS, Sources};
 use crate::folder_report::{plural, print};
+use crate::table::{Align, Table};
 
 const HELP: &str = "\
 docs/config.md says what the options are and how a file is written.
@@ -119,14 +120,9 @@ fn list(name: &str, items: &[String]) -> String {
 }
 
 fn table(config: &Config) -> String {
-    let rows: Vec<_> = rows(config).collect();
-    let key_width = rows.iter().map(|(option, ..)| option.key.len()).max().unwrap_or(0);
-    let value_width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
+    let rows = rows(config).map(|(option, value, origin)| [option.key.to_owned(), value, origin]);
     let mut text = String::new();
-    for (option, value, origin) in &rows {
-        let key = option.key;
-        let _ = writeln!(text, "{key:key_width$}  {value:value_width$}  {origin}");
-    }
+    Table::plain(&[Align::Left; 3]).write(&mut text, &rows.collect::<Vec<_>>());
     let AccessOptions { users, roles } = &config.settings.access;
     for user in users {
         let password = if user.password_hash.is_some() { "a password" } else { "no password" };

@@ -11,6 +11,7 @@ use courant::inspect::{Inspection, RecordSeen, Report};
 
 use crate::cmd::check;
 use crate::folder_report::{self, id, size};
+use crate::table::{Align, Table};
 
 const HELP: &str = "\
 The broker of the folder must be stopped; nothing is changed. Damage is shown as
@@ -92,25 +93,8 @@ fn lane(lane: u16) -> String {
 
 /// Rows under their titles; the first column to the left, the others to the right.
 fn table<const N: usize>(text: &mut String, titles: [&str; N], rows: &[[String; N]]) {
-    let mut widths = titles.map(str::len);
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut put = |row: [&str; N]| {
-        for (number, (cell, width)) in row.into_iter().zip(widths).enumerate() {
-            let _ = match number {
-                0 => write!(text, "{cell:<width$}"),
-                _ => write!(text, "  {cell:>width$}"),
-            };
-        }
-        text.push('\n');
-    };
-    put(titles);
-    for row in rows {
-        put(row.each_ref().map(String::as_str));
-    }
+    let aligns = std::iter::once(Align::Left).chain(std::iter::repeat(Align::Right));
+    Table::new(titles.into_iter().zip(aligns)).write(text, rows);
 }
 
 fn tables(report: &Report) -> String {

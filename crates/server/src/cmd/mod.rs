@@ -7,11 +7,21 @@ use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::folder_report::print;
+
+mod bind;
 mod check;
 mod config;
+mod declare;
+mod delete;
+mod get;
 mod inspect;
+mod list;
+mod manual;
 mod publish;
+mod purge;
 mod serve;
+mod stats;
 mod subscribe;
 mod user;
 
@@ -21,7 +31,7 @@ pub(crate) const ADDRESS_DEFAULT: &str = "127.0.0.1:7530";
 /// How long tasks that outlive their broker may take to notice.
 const STRAGGLERS_TIME_MAX: Duration = Duration::from_millis(500);
 
-const EXIT_CODES: &str = "\
+const COMMON_EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  refused by the broker, or failed; the reason is on stderr
@@ -29,7 +39,7 @@ Exit codes:
 
 /// A message broker in one small binary: durable queues and topics.
 #[derive(Debug, Parser)]
-#[command(name = "courant", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "courant", version, after_help = COMMON_EXIT_CODES, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,29 +50,69 @@ enum Command {
     Serve(serve::Serve),
     Pub(publish::Publish),
     Sub(subscribe::Subscribe),
+    Get(get::Get),
+    Declare(declare::Declare),
+    Delete(delete::Delete),
+    Bind(bind::Bind),
+    /// Take a binding back; it names what bind named
+    Unbind(bind::Bind),
+    Purge(purge::Purge),
+    #[command(name = "ls", visible_alias = "list")]
+    List(list::List),
+    Stats(stats::Stats),
     Check(check::Check),
     Inspect(inspect::Inspect),
     Config(config::Configuration),
     User(user::User),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 /// Carries out one command.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    cli.command.check().unwrap_or_else(|error| error.exit());
     match cli.command {
         Command::Serve(serve) => run_broker(serve.run()),
-        Command::Pub(publish) => {
-            publish.check().unwrap_or_else(|error| error.exit());
-            run_client(publish.run())
-        }
-        Command::Sub(subscribe) => {
-            subscribe.check().unwrap_or_else(|error| error.exit());
-            run_client(subscribe.run())
-        }
+        Command::Pub(publish) => run_client(publish.run()),
+        Command::Sub(subscribe) => run_client(subscribe.run()),
+        Command::Get(get) => run_client(get.run()),
+        Command::Declare(declare) => run_client(declare.run()),
+        Command::Delete(delete) => run_client(delete.run()),
+        Command::Bind(bind) => run_client(bind.bind()),
+        Command::Unbind(bind) => run_client(bind.unbind()),
+        Command::Purge(purge) => run_client(purge.run()),
+        Command::List(list) => run_client(list.run()),
+        Command::Stats(stats) => run_client(stats.run()),
         Command::Check(check) => check.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Config(config) => config.run(),
         Command::User(user) => user.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
     }
+}
+
+impl Command {
+    /// What can only be wrong together, where the parser alone does not see it.
+    fn check(&self) -> Result<(), clap::Error> {
+        match self {
+            Self::Pub(publish) => publish.check(),
+            Self::Sub(subscribe) => subscribe.check(),
+            Self::Delete(delete) => delete.check(),
+            Self::Man(man) => man.check(),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Says on stdout what was done: `declared queue:orders`, or the same as a JSON object.
+fn told(json: bool, words: &[(&str, &str)]) -> anyhow::Result<()> {
+    if json {
+        let members = words.iter().map(|(key, value)| (*key, serde_json::Value::from(*value)));
+        return print(&format!("{}\n", crate::item::object(members)));
+    }
+    let words: Vec<String> = words.iter().map(|(key, value)| format!("{key} {value}")).collect();
+    print(&format!("{}\n", words.join(" ")))
 }
 
 /// Wrong usage of a command that the parser alone can't see.
@@ -113,9 +163,15 @@ mod tests {
     fn every_help_names_the_exit_codes() {
         let mut command = Cli::command();
         command.build();
-        for name in ["serve", "pub", "sub", "check", "inspect", "config", "user"] {
-            let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
-            assert!(help.contains("Exit codes"), "{name}: {help}");
+        assert_exit_codes(&mut command);
+    }
+
+    fn assert_exit_codes(command: &mut clap::Command) {
+        for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help")
+        {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Exit codes"), "{}: {help}", command.get_name());
+            assert_exit_codes(command);
         }
     }
 
@@ -144,17 +200,31 @@ mod tests {
             "courant config show --log loud",
             "courant user",
             "courant user rename",
+            "courant declare",
+            "courant declare orders",
+            "courant declare queue queue:orders",
+            "courant declare queue orders --expires 10",
+            "courant declare queue orders --max-length 0",
+            "courant declare queue orders --overflow drop",
+            "courant declare exchange x --kind tree",
+            "courant declare subscriber events",
+            "courant delete orders",
+            "courant delete topic:t --if-empty",
+            "courant delete queue:q --subscriber s",
+            "courant bind exchange:x",
+            "courant unbind queue:q exchange:x",
+            "courant purge topic:t",
+            "courant get topic:t",
+            "courant get queue:q --count 0",
+            "courant ls",
+            "courant ls messages",
+            "courant stats --watch 0",
+            "courant completions tcsh",
+            "courant man frobnicate",
             "courant frobnicate",
         ] {
-            let outcome = Cli::try_parse_from(line.split(' ')).map(|cli| match cli.command {
-                Command::Serve(_)
-                | Command::Check(_)
-                | Command::Inspect(_)
-                | Command::Config(_)
-                | Command::User(_) => Ok(()),
-                Command::Sub(subscribe) => subscribe.check().map_err(|error| error.exit_code()),
-                Command::Pub(publish) => publish.check().map_err(|error| error.exit_code()),
-            });
+            let outcome = Cli::try_parse_from(line.split(' '))
+                .map(|cli| cli.command.check().map_err(|error| error.exit_code()));
             let code = match outcome {
                 Ok(Err(code)) => code,
                 Ok(Ok(())) => 0,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::settings::{LogFormat, Settings};
+use crate::quantity::{bytes, bytes_text, time, time_text};
 
 /// The type of an option, its bounds, and where its value is kept.
 #[derive(Clone, Copy)]
@@ -151,90 +152,9 @@ fn address(text: &str) -> Option<SocketAddr> {
     text.to_socket_addrs().ok()?.next()
 }
 
-/// Binary units, the largest first.
-const SIZES: &[(&str, u64)] =
-    &[("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-
-/// `64 MiB`, `64MiB`, or bytes without a unit.
-fn bytes(text: &str) -> Option<u64> {
-    let (number, unit) = number_and_unit(text)?;
-    let factor = match unit {
-        "" => 1,
-        unit => SIZES.iter().find(|(name, _)| *name == unit)?.1,
-    };
-    number.checked_mul(factor)
-}
-
-/// In the largest unit that leaves no rest.
-fn bytes_text(bytes: u64) -> String {
-    let fits = SIZES.iter().find(|(_, factor)| bytes > 0 && bytes.is_multiple_of(*factor));
-    let (unit, factor) = fits.copied().unwrap_or(("B", 1));
-    format!("{} {unit}", bytes / factor)
-}
-
-/// Units of time in milliseconds, the largest first.
-const TIMES: &[(&str, u64)] = &[("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
-
-/// `500ms`, `10s`, `5m` or `1h`. A number without a unit is a guess, and none.
-fn time(text: &str) -> Option<Duration> {
-    let (number, unit) = number_and_unit(text)?;
-    let factor = TIMES.iter().find(|(name, _)| *name == unit)?.1;
-    number.checked_mul(factor).map(Duration::from_millis)
-}
-
-fn time_text(time: Duration) -> String {
-    let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let fits = TIMES.iter().find(|(_, factor)| ms > 0 && ms.is_multiple_of(*factor));
-    let (unit, factor) = fits.copied().unwrap_or(("ms", 1));
-    format!("{}{unit}", ms / factor)
-}
-
-fn number_and_unit(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    Some((number.parse().ok()?, unit.trim_start_matches(' ')))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_and_shown() {
-        for (text, number, shown) in [
-            ("0", 0, "0 B"),
-            ("1000", 1000, "1000 B"),
-            ("64 MiB", 64 << 20, "64 MiB"),
-            ("64MiB", 64 << 20, "64 MiB"),
-            ("65536 KiB", 64 << 20, "64 MiB"),
-            ("3 GiB", 3 << 30, "3 GiB"),
-        ] {
-            assert_eq!(bytes(text), Some(number), "{text}");
-            assert_eq!(bytes_text(number), shown);
-            assert_eq!(bytes(shown), Some(number), "{shown}");
-        }
-        for text in ["", "MiB", "-1", "1.5 MiB", "64 MB", "64 mib", "99999999 TiB", "1 MiB "] {
-            assert_eq!(bytes(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn times_have_a_unit() {
-        for (text, ms, shown) in [
-            ("0ms", 0, "0ms"),
-            ("1500ms", 1500, "1500ms"),
-            ("10s", 10_000, "10s"),
-            ("10 s", 10_000, "10s"),
-            ("300s", 300_000, "5m"),
-            ("2h", 7_200_000, "2h"),
-        ] {
-            assert_eq!(time(text), Some(Duration::from_millis(ms)), "{text}");
-            assert_eq!(time_text(Duration::from_millis(ms)), shown);
-        }
-        for text in ["", "10", "s", "1.5s", "10 sec", "-1s", "99999999999999999h"] {
-            assert_eq!(time(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn addresses_may_be_names() {

@@ -1,0 +1,139 @@
+//! The commands that make, look at and take away what a broker has, as a person or a script uses
+//! them. Where something must survive, the broker is killed with `kill -9` in between.
+
+use courant_e2e::cli::{self, Ended};
+use courant_e2e::server::Server;
+use serde_json::{Value, json};
+
+struct Broker {
+    folder: tempfile::TempDir,
+    server: Option<Server>,
+}
+
+impl Broker {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let server = Some(Server::start(folder.path()).expect("the broker starts"));
+        Self { folder, server }
+    }
+
+    /// `kill -9`, and a start on the same folder.
+    fn crash(&mut self) {
+        self.server.take().map(Server::kill).expect("the broker runs").expect("it is killed");
+        self.server = Some(Server::start(self.folder.path()).expect("the broker starts again"));
+    }
+
+    fn run(&self, line: &str) -> Ended {
+        let address = self.server.as_ref().and_then(|server| server.address().ok());
+        let words: Vec<&str> = line.split(' ').collect();
+        cli::run(address.expect("ready"), &words).expect("it ends")
+    }
+
+    /// Runs it, and fails unless it ends with 0.
+    fn done(&self, line: &str) -> String {
+        self.run(line).success().unwrap_or_else(|error| panic!("{line}: {error:#}"))
+    }
+
+    /// Its lines of JSON.
+    fn json(&self, line: &str) -> Vec<Value> {
+        let out = self.done(line);
+        out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    /// Runs it; it has to be refused with this number and name, and to print nothing.
+    fn refused(&self, line: &str, refusal: &str) -> String {
+        let ended = self.run(line);
+        assert_eq!(ended.code(), Some(1), "{line}: {ended:?}");
+        assert_eq!(ended.stdout, "", "{line}");
+        assert!(ended.stderr.contains(refusal), "{line}: {}", ended.stderr);
+        ended.stderr
+    }
+}
+
+#[test]
+fn what_is_declared_is_said_and_survives() {
+    let mut broker = Broker::start();
+    assert_eq!(broker.done("declare queue orders"), "declared queue:orders\n");
+    assert_eq!(broker.done("declare queue a%20b"), "declared queue:a%20b\n");
+    assert_eq!(broker.json("declare topic events --json"), [json!({"declared": "topic:events"})]);
+    broker.done("declare exchange logs --kind direct");
+    broker.done("bind exchange:logs queue:orders --key k");
+    broker.crash();
+    broker.done("pub queue:orders one");
+    broker.done("pub topic:events nobody");
+    // Declared again with the same options it stays as it is, with others it is refused.
+    assert_eq!(broker.done("declare queue orders"), "declared queue:orders\n");
+    broker.refused("declare queue orders --visibility 5s", "205 ");
+    assert_eq!(broker.done("get queue:orders"), "one\n");
+}
+
+#[test]
+fn get_takes_what_was_printed_and_nothing_else() {
+    let mut broker = Broker::start();
+    broker.done("declare queue q");
+    for body in ["1", "2", "3"] {
+        broker.done(&format!("pub queue:q {body}"));
+    }
+    let looked = broker.done("get queue:q --count 9 --manual-ack");
+    let bodies: Vec<&str> =
+        looked.lines().filter_map(|line| line.split_once('\t')).map(|it| it.1).collect();
+    assert_eq!(bodies, ["1", "2", "3"], "{looked}");
+    assert_eq!(broker.done("get queue:q"), "1\n");
+    broker.crash();
+    let messages = broker.json("get queue:q --count 100 --json");
+    assert_eq!(messages.iter().map(|it| &it["body"]).collect::<Vec<_>>(), ["2", "3"]);
+    broker.crash();
+    let stderr = broker.refused("get queue:q", "402 nothing-waiting");
+    assert!(stderr.starts_with("courant: refused: "), "{stderr}");
+}
+
+#[test]
+fn get_takes_more_than_one_batch_in_order() {
+    let broker = Broker::start();
+    let numbers: Vec<String> = (0..100).map(|number: u32| number.to_string()).collect();
+    let lines = numbers.join("\n") + "\n";
+    let address = broker.server.as_ref().unwrap().address().unwrap();
+    let arguments = ["pub", "queue:many", "--declare", "--lines"];
+    cli::run_with(address, &arguments, lines.as_bytes()).and_then(Ended::success).unwrap();
+    assert_eq!(broker.done("get queue:many --count 1000"), lines);
+    broker.refused("get queue:many", "402 nothing-waiting");
+}
+
+#[test]
+fn delete_has_conditions() {
+    let broker = Broker::start();
+    broker.done("pub queue:q body --declare");
+    broker.refused("delete queue:q --if-empty", "20");
+    broker.done("get queue:q");
+    assert_eq!(
+        broker.json("delete queue:q --if-empty --if-unused --json"),
+        [json!({"deleted": "queue:q"})]
+    );
+    broker.refused("delete queue:q", "201 no-such-queue");
+    broker.done("declare exchange x");
+    assert_eq!(broker.done("delete exchange:x"), "deleted exchange:x\n");
+}
+
+#[test]
+fn stats_count() {
+    let broker = Broker::start();
+    broker.done("pub queue:q body --declare");
+    let counters = broker.json("stats --json");
+    assert_eq!(counters.len(), 1);
+    assert_eq!(counters[0]["published"], 1, "{counters:?}");
+    let table = broker.done("stats");
+    assert!(table.starts_with("counter "), "{table}");
+    let published = table.lines().find(|line| line.starts_with("published "));
+    assert_eq!(published.and_then(|line| line.split_whitespace().nth(1)), Some("1"), "{table}");
+}
+
+#[test]
+fn completions_and_pages_need_no_broker() {
+    let broker = Broker::start();
+    assert!(broker.done("completions bash").contains("complete -F"));
+    assert!(broker.done("man declare queue").contains("max"));
+    let folder = broker.folder.path().join("pages");
+    std::fs::create_dir(&folder).unwrap();
+    broker.done(&format!("man --dir {}", folder.display()));
+    assert!(folder.join("courant-get.1").exists());
+}
