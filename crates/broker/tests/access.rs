@@ -309,6 +309,32 @@ async fn subscriptions_to_a_topic_end_with_the_permission_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_was_given_needs_no_grant_and_one_of_its_own_name_does() {
+    let hall = Hall::new(&[(Consume, &["t", "mine"]), (Configure, &["mine"])]).await;
+    let mut guest = hall.guest().await;
+    let mut host = Client::new(&hall.broker);
+    let options = QueueOptions { durable: false, exclusive: true, ..QueueOptions::default() };
+    let given = guest.session.declare_queue("", options).await.unwrap();
+    let (to, key) = (BindTo::Queue(&given), &b""[..]);
+    guest.session.change(Topology::Bind { exchange: "t", to, key }).await.unwrap();
+    guest.subscribe(Subscribed::Queue(&given), 1, 10).await;
+    assert_eq!(guest.session.declare_queue("mine", options).await.as_deref(), Ok("mine"));
+    guest.subscribe(Subscribed::Queue("mine"), 2, 10).await;
+    let refused = publish(&mut guest, Destination::Queue("mine")).await;
+    assert_eq!(refused, Err(Refusal::NotAllowed), "its own, and no grant to publish to it");
+    hall.permit(&[(Configure, &["mine"])]);
+    assert_eq!(guest.line.wait(1).await, [Event::Cancelled(2, Cause::NotAllowed)]);
+    assert!(hall.broker.queues().iter().any(|(name, _)| name == "mine"), "it is still there");
+    publish(&mut host, Destination::Topic("t")).await.unwrap();
+    guest.take(1).await;
+    let (if_empty, if_unused) = (false, false);
+    let delete = Topology::DeleteQueue { name: &given, if_empty, if_unused };
+    let refused = hall.guest().await.session.change(delete).await;
+    assert_eq!(refused, Err(Refusal::NotAllowed), "another session of the same user");
+    guest.session.change(delete).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_publishes_meanwhile_is_stopped_in_the_middle() {
     let hall = Hall::new(&[(Publish, &["t", "q"])]).await;
     for to in [Destination::Topic("t"), Destination::Queue("q")] {

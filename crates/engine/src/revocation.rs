@@ -87,7 +87,9 @@ impl Engine {
         let left = self.give_back(id, most, effects);
         if left > 0 {
             self.forget_subscription(session, id);
-            self.close_session_queue(session, queue, effects);
+            if self.floor.queues.get(&queue).is_some_and(|queue| queue.source.is_some()) {
+                self.close_session_queue(session, queue, effects);
+            }
         }
         left
     }

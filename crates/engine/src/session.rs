@@ -36,8 +36,13 @@ impl Session {
         operations.iter().map(allowed).find(Result::is_ok).unwrap_or(Err(Refusal::NotAllowed))
     }
 
-    /// Whether a change of topology is permitted, and about names that clients may give.
-    pub(crate) fn allow_change(&self, request: &Topology<'_>) -> Result<(), Refusal> {
+    /// Whether a change of topology is permitted, and about names that clients may give. `is_own`
+    /// knows the queues that the session was given for itself: those need no grant.
+    pub(crate) fn allow_change(
+        &self,
+        request: &Topology<'_>,
+        is_own: impl Fn(&str) -> bool,
+    ) -> Result<(), Refusal> {
         match *request {
             Topology::DeclareNamespace(name) => {
                 if !self.principal.may_make(name) {
@@ -59,6 +64,7 @@ impl Session {
             {
                 Ok(())
             }
+            Topology::DeleteQueue { name, .. } if is_own(name) => Ok(()),
             // Names that the broker gave begin with `$`: the engine looks closer.
             Topology::DeleteExchange { name, .. }
             | Topology::DeclareQueue(name, _)
@@ -70,7 +76,7 @@ impl Session {
                 let (BindTo::Queue(to) | BindTo::Exchange(to)) = to;
                 // Whoever may take all that comes through an exchange may have it in a queue.
                 self.allow_one(&[Operation::Consume, Operation::Configure], exchange)?;
-                self.allow(Operation::Configure, to)
+                if is_own(to) { Ok(()) } else { self.allow(Operation::Configure, to) }
             }
         }
     }

@@ -82,7 +82,7 @@ impl Engine {
     ) -> Result<Admission<'a>, Refusal> {
         let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
         let namespace = who.namespace;
-        who.allow_change(&request)?;
+        who.allow_change(&request, |name| self.is_own((session, namespace), name))?;
         match request {
             Topology::DeclareNamespace(name) => self.declare_namespace(name),
             Topology::DeclareExchange(name, options) => {
@@ -101,6 +101,13 @@ impl Engine {
             Topology::Bind { exchange, to, key } => self.bind(namespace, exchange, to, key),
             Topology::Unbind { exchange, to, key } => self.unbind(namespace, exchange, to, key),
         }
+    }
+
+    /// Whether the broker gave a session that queue, for itself alone.
+    fn is_own(&self, (session, namespace): (SessionId, NamespaceId), name: &str) -> bool {
+        let found = name.starts_with(GIVEN).then(|| self.find_queue(namespace, name)).flatten();
+        let queue = found.and_then(|id| self.floor.queues.get(&id));
+        queue.is_some_and(|queue| queue.owner == Some(session.0))
     }
 
     fn declare_namespace<'a>(&mut self, name: &'a str) -> Result<Admission<'a>, Refusal> {
