@@ -29,6 +29,7 @@ pub struct Launch {
     data: PathBuf,
     environment: Vec<(&'static str, String)>,
     arguments: Vec<String>,
+    native: String,
 }
 
 impl Launch {
@@ -44,13 +45,26 @@ impl Launch {
 
     fn of(binary: PathBuf, data: &Path) -> Self {
         let data = data.to_owned();
-        Self { binary, data, environment: Vec::new(), arguments: Vec::new() }
+        Self {
+            binary,
+            data,
+            environment: Vec::new(),
+            arguments: Vec::new(),
+            native: "127.0.0.1:0".to_owned(),
+        }
     }
 
     /// With arguments beside those that say where the data is and that a free port is taken.
     #[must_use]
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// Listening there instead of on a free port of this machine.
+    #[must_use]
+    pub fn native(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.native);
         self
     }
 
@@ -71,7 +85,7 @@ impl Launch {
     pub fn spawn(&self) -> Result<Server> {
         let path = &self.binary;
         let mut command = Command::new(path);
-        command.arg("serve").arg("--data").arg(&self.data).args(["--native", "127.0.0.1:0"]);
+        command.arg("serve").arg("--data").arg(&self.data).args(["--native", &self.native]);
         command.args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
