@@ -273,7 +273,8 @@ host, port, ca, token = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
     context = ssl.create_default_context(cafile=ca)
     context.minimum_version = context.maximum_version = version
-    with context.wrap_socket(socket.create_connection((host, port), 20), server_hostname='localhost') as s:
+    plain = socket.create_connection((host, port), 20)
+    with context.wrap_socket(plain, server_hostname='localhost') as s:
         f = s.makefile('rwb')
         def say(data):
             f.write(data); f.flush()
