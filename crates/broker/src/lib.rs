@@ -47,6 +47,7 @@ mod session;
 mod shard;
 mod snapshot;
 mod stats;
+mod subscriber;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transient;
@@ -73,6 +74,7 @@ pub use outlet::{Flush, LiveFormat, LiveMessage, Message, Outlet, Tag};
 pub use publish::{DestinationId, Outgoing, Published, Room};
 pub use session::{Destination, Session, Subscribed};
 pub use stats::{Stats, StatsSnapshot};
+pub use subscriber::subscriber_queue;
 pub use worker::WorkerReport;
 
 pub use courant_storage::Ticket;

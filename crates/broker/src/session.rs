@@ -18,9 +18,9 @@ use crate::stats::Stats;
 use courant_engine::Publish;
 use courant_engine::exchange::generations::Slots;
 use courant_engine::{
-    Admission, BindTo, Engine, ExchangeKind, ExchangeOptions, Operation, Properties, QueueCounts,
-    QueueId, QueueOptions, Refusal, Route, Selector, SessionId, SubscribeOptions, SubscriptionId,
-    Topology, Verdict,
+    Admission, Engine, ExchangeKind, ExchangeOptions, Operation, Properties, QueueCounts, QueueId,
+    QueueOptions, Refusal, Route, Selector, SessionId, SubscribeOptions, SubscriptionId, Topology,
+    Verdict,
 };
 use courant_storage::{Purpose, Ticket, Urgency};
 use std::collections::HashMap;
@@ -304,13 +304,8 @@ impl Session {
             Subscribed::Queue(name) => self.subscribe_queue(name, tag, options)?,
             Subscribed::Topic(name, key) => self.subscribe_topic((name, key), tag, options)?,
             Subscribed::Durable(topic, key, name) => {
-                let queue = format!("{topic}/{name}");
-                self.consumes(topic)?;
-                self.declare_queue(&queue, QueueOptions::default()).await?;
-                let queue = queue.as_str();
-                let (exchange, to) = (topic, BindTo::Queue(queue));
-                self.change(Topology::Bind { exchange, to, key }).await?;
-                self.subscribe_queue(queue, tag, options)?
+                let queue = self.join_subscriber(topic, key, name).await?;
+                self.subscribe_queue(&queue, tag, options)?
             }
             Subscribed::Live(name, key, format) => {
                 let state = self.shard.lock();
@@ -322,11 +317,6 @@ impl Session {
         };
         self.held.insert(tag, held);
         Ok(())
-    }
-
-    /// Whether an exchange exists and may be consumed from.
-    fn consumes(&self, exchange: &str) -> Result<(), Refusal> {
-        self.shard.lock().engine.exchange_of(self.id, Operation::Consume, exchange).map(|_| ())
     }
 
     fn subscribe_queue(

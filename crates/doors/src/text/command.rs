@@ -8,10 +8,7 @@ use super::publish::text;
 use super::refusal::{self, Refused};
 use super::subscriptions::{LiveFrames, Subscription, write_destination};
 use super::talk::Talk;
-use courant::{
-    BindTo, ExchangeKind, ExchangeOptions, Handle, Lease, QueueOptions, Refusal, Selector,
-    Settling, SubscribeOptions, Subscribed, Topology, Verdict,
-};
+use courant::{Handle, Lease, Refusal, Selector, Settling, SubscribeOptions, Subscribed, Verdict};
 use courant_wire::text::reply;
 use courant_wire::text::{
     AckMode, Command, Destination, DestinationKind, Key, Line, Options, Settle, SubMode, Verb,
@@ -114,7 +111,7 @@ impl Talk {
         self.replies.clear();
     }
 
-    fn write_ok(&mut self, req: Option<&[u8]>) {
+    pub(super) fn write_ok(&mut self, req: Option<&[u8]>) {
         match req {
             Some(req) => reply::ok_req(&mut self.replies, req),
             None if self.is_verbose => reply::ok(&mut self.replies),
@@ -138,8 +135,10 @@ impl Talk {
             Command::Credit { sub_id: Some(sub_id), n: Some(n), .. } => {
                 self.credit(sub_id, *n, req)
             }
-            Command::Credit { .. } => {
-                Err(Refused::about(Refusal::NotSupported, "CREDIT of the session"))
+            Command::Credit { n, options, .. } => {
+                self.session.set_credit(*n, options.number(Key::Bytes));
+                self.write_ok(req);
+                Ok(())
             }
             Command::Declare { destination, options } => self.declare(destination, options).await,
             Command::Delete { destination, options } => self.delete(destination, options).await,
@@ -265,128 +264,6 @@ impl Talk {
         Ok(())
     }
 
-    async fn declare(
-        &mut self,
-        destination: &Destination<'_>,
-        options: &Options<'_>,
-    ) -> Result<(), Refused> {
-        let mut buffer = Vec::new();
-        if destination.raw_name.raw().is_empty() {
-            return Err(Refused::about(Refusal::NotSupported, "a queue without a name"));
-        }
-        let name = destination.name(&mut buffer)?;
-        if options.get(Key::Name).is_some() {
-            return Err(Refused::about(Refusal::NotSupported, "name: of DECLARE"));
-        }
-        if options.yes_no(Key::Passive) == Some(true) {
-            return self.inspect(destination.kind, name, options.req());
-        }
-        let request = match destination.kind {
-            DestinationKind::Queue => {
-                let defaults = QueueOptions::default();
-                let durable = options.yes_no(Key::Durable).unwrap_or(defaults.durable);
-                let visibility_ms =
-                    options.number(Key::Visibility).unwrap_or(defaults.visibility_ms);
-                Topology::DeclareQueue(name, QueueOptions { durable, visibility_ms, ..defaults })
-            }
-            DestinationKind::Namespace => Topology::DeclareNamespace(name),
-            DestinationKind::Topic => {
-                Topology::DeclareExchange(name, ExchangeOptions::of(ExchangeKind::Fanout))
-            }
-            DestinationKind::Exchange => {
-                let word = options.get(Key::Kind).map(|kind| kind.raw());
-                let kind = word.map_or(Some(ExchangeKind::Direct), |word| {
-                    ExchangeKind::from_word(std::str::from_utf8(word).unwrap_or_default())
-                });
-                let unknown = || Refused::about(Refusal::NotSupported, "that kind:");
-                Topology::DeclareExchange(name, ExchangeOptions::of(kind.ok_or_else(unknown)?))
-            }
-        };
-        let refused = |refusal| Refused::about(refusal, name);
-        self.session.change(request).await.map_err(refused)?;
-        self.write_ok(options.req());
-        Ok(())
-    }
-
-    fn inspect(
-        &mut self,
-        kind: DestinationKind,
-        name: &str,
-        req: Option<&[u8]>,
-    ) -> Result<(), Refused> {
-        let refused = |refusal| Refused::at(kind, refusal, name);
-        if kind == DestinationKind::Queue {
-            let counts = self.session.inspect(name).map_err(refused)?;
-            Line::ok(&mut self.replies, req)
-                .number("ready", counts.ready)
-                .number("open", counts.leased)
-                .number("bytes", counts.bytes)
-                .number("subscriptions", u64::from(counts.subscriptions))
-                .end();
-            return Ok(());
-        }
-        self.session.inspect_exchange(name).map_err(refused)?;
-        Line::ok(&mut self.replies, req).end();
-        Ok(())
-    }
-
-    async fn delete(
-        &mut self,
-        destination: &Destination<'_>,
-        options: &Options<'_>,
-    ) -> Result<(), Refused> {
-        let mut buffer = Vec::new();
-        let name = destination.name(&mut buffer)?;
-        if options.get(Key::Name).is_some() {
-            return Err(Refused::about(Refusal::NotSupported, "name: of DELETE"));
-        }
-        let is_set = |key| options.yes_no(key) == Some(true);
-        let (if_empty, if_unused) = (is_set(Key::IfEmpty), is_set(Key::IfUnused));
-        let request = match destination.kind {
-            DestinationKind::Queue => Topology::DeleteQueue { name, if_empty, if_unused },
-            _ if if_empty => {
-                let what = "if_empty: of something that is not a queue";
-                return Err(Refused::about(Refusal::NotSupported, what));
-            }
-            _ => Topology::DeleteExchange { name, if_unused },
-        };
-        let refused = |refusal| Refused::at(destination.kind, refusal, name);
-        self.session.change(request).await.map_err(refused)?;
-        self.write_ok(options.req());
-        Ok(())
-    }
-
-    async fn bind(
-        &mut self,
-        (source, target): (&Destination<'_>, &Destination<'_>),
-        options: &Options<'_>,
-        is_bind: bool,
-    ) -> Result<(), Refused> {
-        if options.headers().next().is_some() {
-            return Err(Refused::about(Refusal::NotSupported, "a binding by headers"));
-        }
-        let (mut source_buffer, mut target_buffer) = (Vec::new(), Vec::new());
-        let exchange = source.name(&mut source_buffer)?;
-        let name = target.name(&mut target_buffer)?;
-        let to = match target.kind {
-            DestinationKind::Queue => BindTo::Queue(name),
-            _ => BindTo::Exchange(name),
-        };
-        let key = text(options, Key::RoutingKey)?.unwrap_or_default();
-        let key = key.as_bytes();
-        let request = if is_bind {
-            Topology::Bind { exchange, to, key }
-        } else {
-            Topology::Unbind { exchange, to, key }
-        };
-        self.session.change(request).await.map_err(|refusal| {
-            let subject = if refusal == Refusal::NoSuchQueue { name } else { exchange };
-            Refused::about(refusal, subject)
-        })?;
-        self.write_ok(options.req());
-        Ok(())
-    }
-
     async fn get(
         &mut self,
         destination: &Destination<'_>,
@@ -432,7 +309,7 @@ impl Talk {
         if let Some(destination) = destination {
             let mut buffer = Vec::new();
             let name = destination.name(&mut buffer)?;
-            return self.inspect(destination.kind, name, req);
+            return self.inspect(destination.kind, name, None, req);
         }
         let mut line = Line::ok(&mut self.replies, req);
         for (name, value) in self.broker.stats().iter() {
@@ -459,6 +336,7 @@ fn subscribe_options(options: &Options<'_>) -> SubscribeOptions {
             AckMode::Manual => Settling::Manual,
         },
         visibility_ms: options.number(Key::Visibility),
+        credit_bytes: options.number(Key::CreditBytes),
         ..defaults
     }
 }

@@ -78,9 +78,13 @@ pub(super) async fn greet(
             return None;
         }
     };
+    let Login { credit, credit_bytes, .. } = connect.login;
     let mut talk = Talk::new(door.broker.clone(), session, subscriptions);
     talk.is_verbose = connect.login.verbose;
     talk.ordinal = 1;
+    if credit.is_some() || credit_bytes.is_some() {
+        talk.session.set_credit(credit, credit_bytes);
+    }
     let mut ok = Vec::new();
     Line::ok(&mut ok, connect.req.as_deref()).end();
     talk.session.outbox().reply(&ok, None);
@@ -171,10 +175,6 @@ fn take_connect(carry: &mut Vec<u8>) -> Result<Option<Connect>, Refused> {
             }
             Decoded::Command { command: Command::Connect { json, options }, consumed } => {
                 let login = Login::parse(json).map_err(|error| Refused::from(&error))?;
-                if login.credit.is_some() || login.credit_bytes.is_some() {
-                    let refused = Refused::about(Refusal::NotSupported, "credit in CONNECT");
-                    return Err(Refused { closes: true, ..refused });
-                }
                 (consumed, Connect { login, req: options.req().map(<[u8]>::to_vec) })
             }
             Decoded::Refused { error: error @ WireError::LineTooLong { .. }, .. } => {

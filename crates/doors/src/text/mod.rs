@@ -10,5 +10,6 @@ mod publish;
 pub(crate) mod refusal;
 mod subscriptions;
 mod talk;
+mod topology;
 
 pub(crate) use connection::serve;

@@ -6,7 +6,7 @@ use courant::{
     DestinationId, Header, Level, Outgoing, Properties, Published, Refusal, Room, Ticket, Value,
 };
 use courant_wire::Text;
-use courant_wire::text::reply;
+use courant_wire::text::reply::{self, Returned};
 use courant_wire::text::{
     Confirm, Destination, DestinationKind, HeaderField, HeaderForm, Key, Options, Publish, Verb,
 };
@@ -22,6 +22,8 @@ pub(crate) struct PublishBatch<'a> {
     /// End and ordinal of the last that was published of a batch that found no room.
     done: Option<(usize, u64)>,
     wants_ids: bool,
+    /// What to say of a message that reaches nobody, where that was asked; it is alone then.
+    returned: Option<Returned<'a>>,
 }
 
 impl PublishBatch<'_> {
@@ -129,6 +131,11 @@ impl Talk {
                 self.send_replies(after);
                 after = wanted;
             }
+            if outcome.is_ok_and(|published| published.is_unroutable)
+                && let (Some(returned), Some(message)) = (&batch.returned, batch.messages.get(at))
+            {
+                reply::returned(&mut self.replies, returned, message.payload);
+            }
             self.write_outcome(outcome, *req, *ordinal);
         }
         self.send_replies(after);
@@ -185,7 +192,9 @@ impl Talk {
             DestinationKind::Topic if !key.is_empty() => DestinationKind::Exchange,
             kind => kind,
         };
-        let carried = Carried::read(options)?;
+        let mut carried = Carried::read(options)?;
+        let ttl_ms = options.number(Key::Ttl);
+        carried.deadline_ms = ttl_ms.map(|ms| self.session.now_ms().saturating_add(ms));
         let headers = carried.headers();
         let properties = carried.properties(&headers);
         let id = self.session.destination(to(kind, name, key.as_bytes()));
@@ -197,6 +206,9 @@ impl Talk {
         let is_durable = options.yes_no(Key::Durable).unwrap_or(true);
         let payload = publish.body;
         self.last_destination.word = Some((kind, name.as_bytes().to_vec(), id));
+        let is_mandatory = options.yes_no(Key::Mandatory) == Some(true);
+        let (exchange, req) = (name.as_bytes(), options.req());
+        let returned = Returned { exchange, key: key.as_bytes(), reason: "unroutable", req };
         let mut batch = PublishBatch {
             messages: vec![Outgoing {
                 to: id,
@@ -209,6 +221,7 @@ impl Talk {
             ends: Vec::new(),
             done: None,
             wants_ids: self.is_verbose || options.req().is_some(),
+            returned: is_mandatory.then_some(returned),
         };
         let done = self.publish(&mut batch);
         // What was remembered is the unescaped name: the next plain PUB looks its own up.
@@ -245,9 +258,15 @@ fn write_published(out: &mut Vec<u8>, req: Option<&[u8]>, published: &Published)
     reply::published(out, req, &reply::Published { id, level, queues, duplicates: None });
 }
 
-/// The value of a header, unescaped.
+/// A header, unescaped.
 #[derive(Debug)]
-pub(crate) enum Carrying {
+pub(crate) struct Carrying {
+    name: String,
+    value: CarriedValue,
+}
+
+#[derive(Debug)]
+enum CarriedValue {
     Text(String),
     Int(i64),
     Bool(bool),
@@ -256,42 +275,45 @@ pub(crate) enum Carrying {
 
 impl Carrying {
     pub(crate) fn read(header: &HeaderField<'_>) -> Result<Self, Refused> {
-        Ok(match header.form {
-            HeaderForm::Text => Self::Text(unescape(&header.value)?),
+        let value = match header.form {
+            HeaderForm::Text => CarriedValue::Text(unescape(&header.value)?),
             // The decoder looked that it is one.
-            HeaderForm::Int => Self::Int(header.int().unwrap_or_default()),
-            HeaderForm::Bool => Self::Bool(header.value.raw() == b"yes"),
-            HeaderForm::Null => Self::Null,
-        })
+            HeaderForm::Int => CarriedValue::Int(header.int().unwrap_or_default()),
+            HeaderForm::Bool => CarriedValue::Bool(header.value.raw() == b"yes"),
+            HeaderForm::Null => CarriedValue::Null,
+        };
+        Ok(Self { name: unescape(&header.name)?, value })
     }
 
-    pub(crate) fn value(&self) -> Value<'_> {
-        match self {
-            Self::Text(text) => Value::Text(text),
-            Self::Int(int) => Value::Int(*int),
-            Self::Bool(bool) => Value::Bool(*bool),
-            Self::Null => Value::Null,
-        }
+    pub(crate) fn header(&self) -> Header<'_> {
+        let value = match &self.value {
+            CarriedValue::Text(text) => Value::Text(text),
+            CarriedValue::Int(int) => Value::Int(*int),
+            CarriedValue::Bool(bool) => Value::Bool(*bool),
+            CarriedValue::Null => Value::Null,
+        };
+        Header { name: &self.name, value }
     }
 }
 
 /// The options that travel with a message, unescaped.
 #[derive(Debug, Default)]
 struct Carried {
-    headers: Vec<(String, Carrying)>,
+    headers: Vec<Carrying>,
     content_type: Option<String>,
     content_encoding: Option<String>,
     correlation_id: Option<Vec<u8>>,
     reply_to: Option<String>,
     app_id: Option<String>,
     timestamp_ms: Option<u64>,
+    deadline_ms: Option<u64>,
 }
 
 impl Carried {
     fn read(options: &Options<'_>) -> Result<Self, Refused> {
         let mut headers = Vec::new();
         for header in options.headers() {
-            headers.push((unescape(&header.name)?, Carrying::read(&header)?));
+            headers.push(Carrying::read(&header)?);
         }
         let mut buffer = Vec::new();
         let correlation_id = match options.get(Key::CorrelationId) {
@@ -308,12 +330,12 @@ impl Carried {
             reply_to: text(options, Key::ReplyTo)?,
             app_id: text(options, Key::AppId)?,
             timestamp_ms: options.number(Key::Timestamp),
+            deadline_ms: None,
         })
     }
 
     fn headers(&self) -> Vec<Header<'_>> {
-        let headers = self.headers.iter();
-        headers.map(|(name, value)| Header { name, value: value.value() }).collect()
+        self.headers.iter().map(Carrying::header).collect()
     }
 
     fn properties<'a>(&'a self, headers: &'a [Header<'a>]) -> Properties<'a> {
@@ -325,6 +347,7 @@ impl Carried {
             reply_to: self.reply_to.as_deref(),
             app_id: self.app_id.as_deref(),
             timestamp_ms: self.timestamp_ms,
+            deadline_ms: self.deadline_ms,
             ..Properties::default()
         }
     }

@@ -200,7 +200,7 @@ keys! {
     Timestamp: row(
         K::Timestamp, "timestamp", PUB, Form::Number(0, ANY), "milliseconds since 1970",
     ).carried();
-    Ttl: row(K::Ttl, "ttl", PUB, Form::Number(1, MS_MAX), MS).refused();
+    Ttl: row(K::Ttl, "ttl", PUB, Form::Number(1, MS_MAX), MS);
     Priority: row(
         K::Priority, "priority", PUB, Form::Number(0, 9), "a number from 0 to 9",
     ).refused();
@@ -237,39 +237,39 @@ keys! {
     HeaderNull: row(
         K::HeaderNull, "hn", PUB | BINDS, Form::Header(HeaderForm::Null), "NAME=",
     ).repeated().carried();
-    Mandatory: row(K::Mandatory, "mandatory", PUB, YES_NO, "yes or no").refused();
+    Mandatory: row(K::Mandatory, "mandatory", PUB, YES_NO, "yes or no");
     Weight: row(
         K::Weight, "weight", BINDS, Form::Number(1, 1000), "a number from 1 to 1000",
-    ).refused();
+    );
     Match: row(
         K::Match, "match", BINDS, MATCHES, "any, all, any-with-x or all-with-x",
-    ).refused();
-    MaxLength: row(K::MaxLength, "max_length", DECLARE, Form::Number(1, ANY), COUNT).refused();
-    MaxBytes: row(K::MaxBytes, "max_bytes", DECLARE, Form::Number(1, ANY), BYTES).refused();
+    );
+    MaxLength: row(K::MaxLength, "max_length", DECLARE, Form::Number(1, ANY), COUNT);
+    MaxBytes: row(K::MaxBytes, "max_bytes", DECLARE, Form::Number(1, ANY), BYTES);
     MaxMessageBytes: row(
         K::MaxMessageBytes, "max_message_bytes", DECLARE, Form::Number(1, U32), BYTES,
-    ).refused();
+    );
     Overflow: row(
         K::Overflow, "overflow", DECLARE, OVERFLOWS, "reject, block or drop-oldest",
-    ).refused();
+    );
     MessageTtl: row(
         K::MessageTtl, "message_ttl", DECLARE, Form::Number(1, MS_MAX), MS,
-    ).refused();
-    Expires: row(K::Expires, "expires", DECLARE, Form::Number(1, MS_MAX), MS).refused();
+    );
+    Expires: row(K::Expires, "expires", DECLARE, Form::Number(1, MS_MAX), MS);
     MaxAttempts: row(
         K::MaxAttempts, "max_attempts", DECLARE, Form::Number(1, 0xffff),
         "a number from 1 to 65535",
-    ).refused();
-    Exclusive: row(K::Exclusive, "exclusive", DECLARE, YES_NO, "yes or no").refused();
-    AutoDelete: row(K::AutoDelete, "auto_delete", DECLARE, YES_NO, "yes or no").refused();
-    Internal: row(K::Internal, "internal", DECLARE, YES_NO, "yes or no").refused();
+    );
+    Exclusive: row(K::Exclusive, "exclusive", DECLARE, YES_NO, "yes or no");
+    AutoDelete: row(K::AutoDelete, "auto_delete", DECLARE, YES_NO, "yes or no");
+    Internal: row(K::Internal, "internal", DECLARE, YES_NO, "yes or no");
     Alternate: row(
         K::Alternate, "alternate", DECLARE, Form::Name, "the name of an exchange",
-    ).refused();
+    );
     CreditBytes: row(
         K::CreditBytes, "credit_bytes", SUB, Form::Number(1, ANY), BYTES,
-    ).refused();
-    Bytes: row(K::Bytes, "bytes", CREDIT, Form::Number(1, ANY), BYTES).refused();
+    );
+    Bytes: row(K::Bytes, "bytes", CREDIT, Form::Number(1, ANY), BYTES);
     After: row(K::After, "after", LIST, Form::Text, WORD).refused();
 }
 
