@@ -102,6 +102,7 @@ enum Act {
     SubscribeDurable,
     SubscribeLive,
     Claim,
+    Purge,
     DeclareQueue,
     DeleteQueue,
     DeclareExchange,
@@ -126,6 +127,7 @@ const ACTS: &[(Act, Permits<'static>)] = &[
     (SubscribeDurable, &[(Consume, &["t", "t/s"]), (Configure, &["t/s"])]),
     (SubscribeLive, &[(Consume, &["t"])]),
     (Claim, &[(Consume, &["full"])]),
+    (Purge, &[(Consume, &["full"])]),
     (DeclareQueue, &[(Configure, &["new"])]),
     (DeleteQueue, &[(Configure, &["spare"])]),
     (DeclareExchange, &[(Configure, &["new"])]),
@@ -154,6 +156,7 @@ impl Act {
                 session.subscribe(Subscribed::Live("t", b"", Arc::new(Lines)), 1, options).await
             }
             Claim => session.claim("full", Settling::Manual, None).await.map(|_| ()),
+            Purge => session.purge("full").await.map(|_| ()),
             DeclareQueue => {
                 session.change(Topology::DeclareQueue("new", QueueOptions::default())).await
             }

@@ -48,9 +48,9 @@ pub struct RoleOptions {
     pub namespace: Option<String>,
     /// Publish to these.
     pub publish: Vec<String>,
-    /// Subscribe to these, and claim and settle their messages.
+    /// Subscribe to these, claim and settle their messages, purge them.
     pub consume: Vec<String>,
-    /// Declare, bind, purge and delete these.
+    /// Declare, bind and delete these.
     pub configure: Vec<String>,
     /// Look at counts and options of these.
     pub inspect: Vec<String>,
