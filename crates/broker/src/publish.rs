@@ -9,7 +9,7 @@ use crate::outbox::Outbox;
 use crate::session::{Known, Session};
 use crate::shard::{Shard, State};
 use crate::stats::Stats;
-use courant_engine::{Lifetime, MessageId, NEVER, NoRoom, Properties, Refusal, Route};
+use courant_engine::{Engine, Lifetime, MessageId, NEVER, NoRoom, Properties, Refusal, Route};
 use courant_storage::{OpenBatch, Purpose, Ticket, Urgency};
 use std::sync::Arc;
 
@@ -152,36 +152,14 @@ impl Session {
             desk.outcomes.extend(batch.iter().map(|_| Err(Refusal::Closing)));
             return Ok(());
         }
-        let mut needs_log = false;
-        let mut bytes = 0;
-        let mut last = None;
-        for message in batch {
-            if last != Some(message.to) {
-                last = Some(message.to);
-                self.refresh(&state.engine, message.to);
-            }
-            let Some(known) = self.known.get(message.to.0 as usize) else { continue };
-            let route = if known.needs_headers() {
-                let (engine, headers) = (&state.engine, message.properties.headers);
-                let found = engine.resolve_with(self.id, known.publish(), Some(headers));
-                desk.routes.push(found);
-                desk.routes.last().unwrap_or(&known.route)
-            } else {
-                &known.route
-            };
-            let durable = route.as_ref().map_or(0, |route| route.durable.len());
-            if durable > 0 && message.is_durable {
-                needs_log = true;
-                bytes += durable + known.bytes_max(message);
-            }
-        }
+        let bytes = self.find_routes(&state.engine, batch, desk);
         let stamp = shard.clock.now_ms();
         let mut transient = None;
         desk.may_hold = self.hold.as_ref().is_none_or(|hold| !hold.is_over(stamp));
         let mut admit = |open: Option<&mut OpenBatch>| {
             admit_all(&shard, state, &self.known, batch, (stamp, open, &mut transient), desk);
         };
-        let ticket = if needs_log {
+        let ticket = if let Some(bytes) = bytes {
             let purpose = Purpose::Messages { bytes };
             match shard.append(Urgency::Now, purpose, &mut |open| admit(Some(open))) {
                 Ok(ticket) => Some(ticket),
@@ -212,6 +190,37 @@ impl Session {
         }
         shard.hand_out(state, &mut self.touched);
         Ok(())
+    }
+
+    /// Finds the routes of a batch, and how much of it goes into the log at most, if anything does.
+    fn find_routes(
+        &mut self,
+        engine: &Engine,
+        batch: &[Outgoing<'_>],
+        desk: &mut Desk,
+    ) -> Option<usize> {
+        let mut log = None;
+        let mut last = None;
+        for message in batch {
+            if last != Some(message.to) {
+                last = Some(message.to);
+                self.refresh(engine, message.to);
+            }
+            let Some(known) = self.known.get(message.to.0 as usize) else { continue };
+            let route = if known.needs_headers() {
+                let headers = message.properties.headers;
+                let found = engine.resolve_with(self.id, known.publish(), Some(headers));
+                desk.routes.push(found);
+                desk.routes.last().unwrap_or(&known.route)
+            } else {
+                &known.route
+            };
+            let durable = route.as_ref().map_or(0, |route| route.durable.len());
+            if durable > 0 && message.is_durable {
+                *log.get_or_insert(0) += durable + known.bytes_max(message);
+            }
+        }
+        log
     }
 
     /// Puts the ticket of an append into the outcomes that wait for it.
