@@ -31,6 +31,7 @@ mod hold;
 mod inbox;
 pub mod inspect;
 mod keeper;
+mod list;
 mod live;
 mod local_log;
 mod options;

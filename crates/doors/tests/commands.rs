@@ -131,6 +131,27 @@ async fn headers_and_weights_bind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lists_come_in_pages_and_queues_are_purged() {
+    check(&[
+        ("DECLARE queue:b", "OK"),
+        ("DECLARE queue:a%20a durable:no", "OK"),
+        ("DECLARE exchange:e kind:topic", "OK"),
+        ("LIST queues count:1", "ITEM queue:a%20a ready:0 open:0 bytes:0 subscriptions:0 durable:no\nOK count:1 more:yes after:a%20a"),
+        ("LIST queues after:a%20a", "ITEM queue:b ready:0 open:0 bytes:0 subscriptions:0\nOK count:1"),
+        ("LIST queues after:b req:7", "OK req:7 count:0"),
+        ("LIST exchanges", "ITEM exchange:e kind:topic\nOK count:1"),
+        ("LIST workers", "OK count:0"),
+        ("LIST cats", "ERR 102 missing-field…"),
+        ("PUB queue:b 1\n1", "OK msg_id:…"),
+        ("DECLARE queue:other", "OK"),
+        ("PURGE queue:b", "OK messages:1"),
+        ("PURGE queue:no", "ERR 201 no-such-queue…"),
+        ("PURGE topic:b", "ERR 103 bad-option…"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lives_follow_patterns() {
     check(&[
         ("DECLARE exchange:t kind:topic", "OK"),

@@ -134,6 +134,28 @@ impl Pending {
 }
 
 impl Floor {
+    /// Transient queues of a namespace with the names that clients know, behind a name.
+    pub(crate) fn transient_names_of(
+        &self,
+        namespace: NamespaceId,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&Name, &QueueId)> {
+        let after = after.and_then(|name| Name::new(name.as_bytes()).ok());
+        let first = match after {
+            Some(name) => std::ops::Bound::Excluded((namespace, name)),
+            None => match Name::new(b" ") {
+                Ok(name) => std::ops::Bound::Included((namespace, name)),
+                Err(_) => std::ops::Bound::Unbounded,
+            },
+        };
+        let behind = self.transient_names.range((first, std::ops::Bound::Unbounded));
+        behind
+            .take_while(move |((space, _), _)| *space == namespace)
+            .map(|((_, name), id)| (name, id))
+    }
+}
+
+impl Floor {
     /// Notes that a queue may have something to hand over.
     pub(crate) fn mark(dirty: &mut VecDeque<QueueId>, queue: &mut FloorQueue) {
         if !queue.is_dirty && !queue.turns.is_empty() {

@@ -149,9 +149,8 @@ impl Talk {
                 self.bind((source, target), options, false).await
             }
             Command::Get { destination, options } => self.get(destination, options).await,
-            Command::Purge { .. } | Command::List { .. } => {
-                Err(Refused::about(Refusal::NotSupported, verb.name()))
-            }
+            Command::Purge { destination, .. } => self.purge(destination, req).await,
+            Command::List { what, options } => self.list(*what, options),
             Command::Stats { destination, .. } => self.stats(destination.as_ref(), req),
             Command::Quit { .. } => {
                 Line::ok(&mut self.replies, req).end();

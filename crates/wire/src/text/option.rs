@@ -270,7 +270,7 @@ keys! {
         K::CreditBytes, "credit_bytes", SUB, Form::Number(1, ANY), BYTES,
     );
     Bytes: row(K::Bytes, "bytes", CREDIT, Form::Number(1, ANY), BYTES);
-    After: row(K::After, "after", LIST, Form::Text, WORD).refused();
+    After: row(K::After, "after", LIST, Form::Text, WORD);
 }
 
 // A set of keys is a u64.

@@ -1,0 +1,24 @@
+//! Lists of what there is, a page at a time: see `crates/engine/src/list.rs`.
+
+use crate::session::Session;
+use courant_engine::{ExchangeSpec, Name, Part, QueueCounts, QueueOptions, Refusal};
+
+impl Session {
+    /// Queues behind a name, in order of names: at most `count`, and never more than 1,000.
+    pub fn queues(
+        &self,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<Part<(QueueOptions, QueueCounts)>, Refusal> {
+        self.shard.lock().engine.list_queues(self.id, after, count)
+    }
+
+    /// Exchanges and topics behind a name, as [`Session::queues`], with the name of the alternate.
+    pub fn exchanges(
+        &self,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<Part<(ExchangeSpec, Option<Name>)>, Refusal> {
+        self.shard.lock().engine.list_exchanges(self.id, after, count)
+    }
+}

@@ -1,0 +1,98 @@
+//! Lists of what there is in a session's namespace, in order of names, a page at a time.
+//!
+//! A page begins behind a name and looks at no more than [`LOOKED_AT_MAX`] names, whatever the
+//! session may see of them: a list costs a step its share, however much there is.
+
+use crate::access::Operation;
+use crate::engine::Engine;
+use crate::exchange::ExchangeSpec;
+use crate::floor::SessionId;
+use crate::name::{Name, QueueId};
+use crate::queue::{QueueCounts, QueueOptions};
+use crate::refusal::Refusal;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// Names that one page looks at.
+const LOOKED_AT_MAX: usize = 1000;
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part<T> {
+    /// What the session may see of it, in order.
+    pub items: Vec<(Name, T)>,
+    /// Behind which name it goes on, if it does.
+    pub more: Option<Name>,
+}
+
+impl Engine {
+    /// Queues behind a name, at most `count`.
+    pub fn list_queues(
+        &self,
+        session: SessionId,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<Part<(QueueOptions, QueueCounts)>, Refusal> {
+        let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
+        let Some(space) = self.ledger.namespaces.get(&who.namespace) else {
+            return Err(Refusal::NoSuchNamespace);
+        };
+        let limit = count.min(LOOKED_AT_MAX) + 1;
+        // The names of durable and of transient queues never meet.
+        let mut found: BTreeMap<&Name, QueueId> = BTreeMap::new();
+        let durable = space.queues.range::<str, _>((behind(after), Bound::Unbounded));
+        found.extend(durable.take(limit).map(|(name, id)| (name, *id)));
+        let transient = self.floor.transient_names_of(who.namespace, after);
+        found.extend(transient.take(limit).map(|(name, id)| (name, *id)));
+        let mut part = Part { items: Vec::new(), more: None };
+        let mut last = None;
+        for (at, (name, id)) in found.into_iter().enumerate() {
+            if at + 1 == limit {
+                part.more = last;
+                break;
+            }
+            last = Some(name.clone());
+            let Some(queue) = self.floor.queues.get(&id) else { continue };
+            if who.allow_queue(session.0, Operation::Inspect, queue).is_ok()
+                && let Some(counts) = self.counts(id)
+            {
+                part.items.push((name.clone(), (queue.options, counts)));
+            }
+        }
+        Ok(part)
+    }
+
+    /// Exchanges and topics behind a name, at most `count`, each with the name of its alternate.
+    pub fn list_exchanges(
+        &self,
+        session: SessionId,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<Part<(ExchangeSpec, Option<Name>)>, Refusal> {
+        let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
+        let Some(space) = self.ledger.namespaces.get(&who.namespace) else {
+            return Err(Refusal::NoSuchNamespace);
+        };
+        let limit = count.min(LOOKED_AT_MAX) + 1;
+        let mut part = Part { items: Vec::new(), more: None };
+        let mut last = None;
+        let behind = space.exchanges.range::<str, _>((behind(after), Bound::Unbounded));
+        for (at, (name, id)) in behind.take(limit).enumerate() {
+            if at + 1 == limit {
+                part.more = last;
+                break;
+            }
+            last = Some(name.clone());
+            let Some(exchange) = self.ledger.exchanges.get(id) else { continue };
+            if who.allow(Operation::Inspect, name.as_str()).is_ok() {
+                let alternate = exchange.spec.alternate.and_then(|id| self.exchange_name(id));
+                part.items.push((name.clone(), (exchange.spec, alternate.cloned())));
+            }
+        }
+        Ok(part)
+    }
+}
+
+fn behind(after: Option<&str>) -> Bound<&str> {
+    after.map_or(Bound::Unbounded, Bound::Excluded)
+}
