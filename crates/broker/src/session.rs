@@ -437,11 +437,27 @@ impl Session {
         let (mut settled, mut rejected) = (0, 0);
         {
             let mut guard = shard.lock();
-            let state = &mut *guard;
             let now_ms = shard.clock.now_ms();
             for (selector, verdict) in verdicts {
+                let state = &mut *guard;
                 let (engine, effects) = (&mut state.engine, &mut state.effects);
-                let result = engine.settle(self.id, *selector, *verdict, now_ms, effects);
+                let mut result = engine.settle(self.id, *selector, *verdict, now_ms, effects);
+                // All up to one go in steps, between which others get the shard.
+                while let (Selector::UpTo(handle), Ok(count)) = (selector, result)
+                    && !matches!(verdict, Verdict::Extend(_))
+                    && guard.engine.is_open(*handle)
+                {
+                    shard.hand_out(&mut guard, &mut self.touched);
+                    drop(guard);
+                    guard = shard.lock();
+                    let state = &mut *guard;
+                    let (engine, effects) = (&mut state.engine, &mut state.effects);
+                    let more = engine.settle(self.id, *selector, *verdict, now_ms, effects);
+                    result = more.map(|more| count + more).or(Ok(count));
+                    if more.is_err() {
+                        break;
+                    }
+                }
                 let count = u64::from(result.unwrap_or(0));
                 settled += count;
                 if *verdict == Verdict::Reject {
@@ -449,7 +465,7 @@ impl Session {
                 }
                 results.push(result);
             }
-            shard.hand_out(state, &mut self.touched);
+            shard.hand_out(&mut guard, &mut self.touched);
         }
         Stats::add(&shard.stats.settled, settled);
         if rejected > 0 {

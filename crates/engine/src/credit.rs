@@ -3,7 +3,8 @@
 //! A tree of two levels: what a subscription opens counts for its session too, and a message is
 //! handed over only if both have room for it. One that is larger than all the bytes there may be
 //! goes where nothing else is open, so that nothing is stuck. What settles itself when it is handed
-//! over opens nothing, and what is claimed without a subscription counts for no session.
+//! over opens nothing, and what is claimed without a subscription counts for no session. A session
+//! counts from when it is first given a bound: most never are.
 //!
 //! A subscription that its session has no room for is *starved*: it waits in the session, and gets
 //! its turn again when something of the session is settled. One that has no room itself gets it
@@ -13,7 +14,7 @@ use crate::engine::Engine;
 use crate::floor::{Floor, SessionId};
 use crate::session::Session;
 use crate::slab::Key;
-use crate::subscription::{Subscription, SubscriptionId};
+use crate::subscription::{Share, Subscription, SubscriptionId};
 
 /// What is open, and what may be.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +22,7 @@ pub(crate) struct Credit {
     pub(crate) messages_max: u32,
     pub(crate) bytes_max: u64,
     pub(crate) messages: u32,
-    bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Credit {
@@ -43,36 +44,38 @@ impl Credit {
         self.messages < self.messages_max && (self.bytes < self.bytes_max || self.messages == 0)
     }
 
-    /// Whether a message of that size fits where there is room for some.
+    /// How many messages there is room for, if they have no bytes.
     #[inline]
-    pub(crate) fn fits(&self, size: u32) -> bool {
-        self.messages == 0 || self.bytes + u64::from(size) <= self.bytes_max
+    pub(crate) fn room(&self) -> u32 {
+        if self.has_room() { self.messages_max - self.messages } else { 0 }
+    }
+
+    /// Whether a message fits behind others that are about to be opened.
+    #[inline]
+    pub(crate) fn fits(&self, (messages, bytes): (u32, u64), size: u32) -> bool {
+        self.bytes_max == u64::MAX
+            || self.messages + messages == 0
+            || self.bytes + bytes + u64::from(size) <= self.bytes_max
     }
 
     #[inline]
-    pub(crate) fn open(&mut self, size: u32) {
-        self.messages += 1;
-        self.bytes += u64::from(size);
+    pub(crate) fn open(&mut self, messages: u32, bytes: u64) {
+        self.messages += messages;
+        self.bytes += bytes;
     }
 
     #[inline]
-    pub(crate) fn close(&mut self, size: u32) {
-        self.messages = self.messages.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(u64::from(size));
-    }
-
-    /// Closes everything that is open in a part of this.
-    pub(crate) fn close_all(&mut self, part: &Self) {
-        self.messages = self.messages.saturating_sub(part.messages);
-        self.bytes = self.bytes.saturating_sub(part.bytes);
+    pub(crate) fn close(&mut self, messages: u32, bytes: u64) {
+        self.messages = self.messages.saturating_sub(messages);
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
 impl Session {
     /// A subscription lost its turn because there is no room here.
     pub(crate) fn starve(&mut self, id: SubscriptionId, subscription: &mut Subscription) {
-        if !subscription.is_starved {
-            subscription.is_starved = true;
+        if subscription.share != Share::Starved {
+            subscription.share = Share::Starved;
             self.starved.push(id);
         }
     }
@@ -82,10 +85,19 @@ impl Engine {
     /// Lets so much of a session be open at a time, over all its subscriptions; `None` means no
     /// bound. What is open stays so.
     pub fn set_credit(&mut self, session: SessionId, messages: Option<u32>, bytes: Option<u64>) {
-        if let Some(who) = self.floor.sessions.get_mut(session.0) {
-            who.credit.set(messages, bytes);
-            self.floor.feed(session.0);
+        let Some(who) = self.floor.sessions.get_mut(session.0) else { return };
+        who.credit.set(messages, bytes);
+        if !who.is_counted {
+            who.is_counted = true;
+            let claims = who.claims;
+            for id in who.subscriptions.iter().filter(|id| claims != Some(**id)) {
+                if let Some(subscription) = self.floor.subscriptions.get_mut(id.0) {
+                    subscription.share = Share::Counted;
+                    who.credit.open(subscription.credit.messages, subscription.credit.bytes);
+                }
+            }
         }
+        self.floor.feed(session.0);
     }
 }
 
@@ -99,7 +111,7 @@ impl Floor {
         }
         for id in std::mem::take(&mut who.starved) {
             if let Some(subscription) = self.subscriptions.get_mut(id.0) {
-                subscription.is_starved = false;
+                subscription.share = Share::Counted;
                 self.offer_turn(id);
             }
         }

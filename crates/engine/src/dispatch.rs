@@ -117,25 +117,21 @@ impl Hands<'_> {
             return false;
         };
         let start = u32::try_from(effects.deliveries.len()).unwrap_or(u32::MAX);
-        let mut got = 0;
+        let (mut got, mut bytes) = (0, 0);
         let is_manual = subscription.settling == Settling::Manual;
+        let most = room(subscription, session);
         let deadline_ms = self.now_ms.saturating_add(subscription.visibility_ms);
         let end = loop {
-            if got == TURN_MESSAGES_MAX || self.left.is_spent() || self.leases.is_full() {
+            if got >= most || self.left.is_spent() || self.leases.is_full() {
                 break End::Turn;
             }
-            if let Some(end) = lacks_room(subscription, session) {
-                break end;
-            }
             let Some(taken) = queue.take(ledger, self.now_ms, effects) else { break End::Empty };
-            if is_manual && let Some(end) = does_not_fit(subscription, session, taken.size) {
+            if is_manual && let Some(end) = misfit((subscription, session), (got, bytes), &taken) {
                 queue.put_back(&taken);
                 break end;
             }
             let lease = if is_manual {
-                subscription.credit.open(taken.size);
-                session.credit.open(taken.size);
-                queue.leased += 1;
+                bytes += u64::from(taken.size);
                 self.leases.open(&mut subscription.open, taken, (queue.id, id), deadline_ms)
             } else {
                 settle_at_once(queue, &taken, effects);
@@ -154,31 +150,38 @@ impl Hands<'_> {
         };
         if got > 0 {
             if is_manual {
+                queue.leased += u64::from(got);
+                subscription.credit.open(got, bytes);
+                if subscription.is_counted() {
+                    session.credit.open(got, bytes);
+                }
                 subscription.set_alarm(id, deadline_ms, self.alarms);
             }
             let (session, queue, end) = (subscription.session, queue.id, start + got);
             extend_runs(effects, DeliveryRun { session, subscription: id, queue, start, end });
         }
-        self.end_turn(queue, id, end, got > 0);
+        end_turn(queue, (id, subscription, session), end, got > 0);
         end == End::Empty
     }
+}
 
-    /// Gives the turn to who keeps it, and to the end of the line.
-    fn end_turn(&mut self, queue: &mut FloorQueue, id: SubscriptionId, end: End, has_got: bool) {
-        let Some(subscription) = self.subscriptions.get_mut(id.0) else { return };
-        if end == End::NoCredit || !subscription.has_credit() {
-            subscription.has_turn = false;
-        } else if end == End::Starved {
-            subscription.has_turn = false;
-            if let Some(session) = self.sessions.get_mut(subscription.session) {
-                session.starve(id, subscription);
-            }
-        } else if end == End::Empty && !has_got {
-            // Without a message the turn is kept: the next one is its.
-            queue.turns.push_front(id);
-        } else {
-            queue.turns.push_back(id);
-        }
+/// Gives the turn to who keeps it, and to the end of the line.
+fn end_turn(
+    queue: &mut FloorQueue,
+    (id, subscription, session): (SubscriptionId, &mut Subscription, &mut Session),
+    end: End,
+    has_got: bool,
+) {
+    if end == End::NoCredit || !subscription.has_credit() {
+        subscription.has_turn = false;
+    } else if end == End::Starved || subscription.is_without_room(session) {
+        subscription.has_turn = false;
+        session.starve(id, subscription);
+    } else if end == End::Empty && !has_got {
+        // Without a message the turn is kept: the next one is its.
+        queue.turns.push_front(id);
+    } else {
+        queue.turns.push_back(id);
     }
 }
 
@@ -195,21 +198,34 @@ enum End {
     Starved,
 }
 
+/// How many messages a subscription may get in its turn.
 #[inline]
-fn lacks_room(subscription: &Subscription, session: &Session) -> Option<End> {
-    if !subscription.has_credit() {
-        return Some(End::NoCredit);
+fn room(subscription: &Subscription, session: &Session) -> u32 {
+    if !subscription.has_credit() || subscription.is_without_room(session) {
+        return 0;
     }
-    let is_manual = subscription.settling == Settling::Manual;
-    (is_manual && !session.credit.has_room()).then_some(End::Starved)
+    let mut most = TURN_MESSAGES_MAX;
+    if subscription.settling == Settling::Manual {
+        most = most.min(subscription.credit.room());
+        if subscription.is_counted() {
+            most = most.min(session.credit.room());
+        }
+    }
+    most
 }
 
+/// Why a message is too large behind those that are about to be opened; `None` if it fits.
 #[inline]
-fn does_not_fit(subscription: &Subscription, session: &Session, size: u32) -> Option<End> {
-    if !subscription.credit.fits(size) {
+fn misfit(
+    (subscription, session): (&Subscription, &Session),
+    opened: (u32, u64),
+    taken: &Taken,
+) -> Option<End> {
+    if !subscription.credit.fits(opened, taken.size) {
         return Some(End::NoCredit);
     }
-    (!session.credit.fits(size)).then_some(End::Starved)
+    let is_starved = subscription.is_counted() && !session.credit.fits(opened, taken.size);
+    is_starved.then_some(End::Starved)
 }
 
 /// Adds a run, or lengthens the last one when it is for the same subscription.

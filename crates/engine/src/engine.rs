@@ -78,6 +78,7 @@ impl Engine {
             principal,
             subscriptions: Vec::new(),
             credit: Credit::new(None, None),
+            is_counted: false,
             starved: Vec::new(),
             claims: None,
             owned: Vec::new(),

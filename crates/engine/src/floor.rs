@@ -11,7 +11,7 @@ use crate::queue::leases::Leases;
 use crate::queue::{FloorQueue, QueueOptions};
 use crate::session::Session;
 use crate::slab::{Key, Slab};
-use crate::subscription::{Settling, Subscription, SubscriptionId};
+use crate::subscription::{Subscription, SubscriptionId};
 use crate::worker::{Worker, WorkerId};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -174,7 +174,7 @@ impl Floor {
         if session.is_stalled {
             return;
         }
-        if subscription.settling == Settling::Manual && !session.credit.has_room() {
+        if subscription.is_without_room(session) {
             session.starve(id, subscription);
             return;
         }

@@ -19,6 +19,8 @@ pub(crate) struct Session {
     pub(crate) subscriptions: Vec<SubscriptionId>,
     /// What all its subscriptions together may have open.
     pub(crate) credit: Credit,
+    /// Whether that is bounded; it is counted only then.
+    pub(crate) is_counted: bool,
     /// Those that wait for room in it.
     pub(crate) starved: Vec<SubscriptionId>,
     /// Holds what was claimed without a subscription; made at the first claim.

@@ -15,7 +15,7 @@ use crate::queue::leases::{Open, OpenList};
 use crate::queue::{FloorQueue, Taken};
 use crate::record::{Record, SeqRange};
 use crate::refusal::Refusal;
-use crate::subscription::{Settling, SubscribeOptions, Subscription, SubscriptionId};
+use crate::subscription::{Settling, Share, SubscribeOptions, Subscription, SubscriptionId};
 
 impl Engine {
     /// Begins a subscription on a queue.
@@ -45,7 +45,7 @@ impl Engine {
             credit: Credit::new(Some(options.credit), options.credit_bytes),
             open: OpenList::default(),
             has_turn: false,
-            is_starved: false,
+            share: if who.is_counted { Share::Counted } else { Share::Uncounted },
             is_ended: false,
             alarm_ms: None,
         };
@@ -173,7 +173,7 @@ impl Engine {
             let deadline_ms =
                 now_ms.saturating_add(visibility_ms.unwrap_or(there.options.visibility_ms));
             lease = floor.leases.open(&mut held.open, taken, (queue, id), deadline_ms);
-            held.credit.open(taken.size);
+            held.credit.open(1, u64::from(taken.size));
             there.leased += 1;
             held.set_alarm(id, deadline_ms, &mut floor.alarms);
         } else {
@@ -204,7 +204,7 @@ impl Engine {
             credit: Credit::new(Some(0), None),
             open: OpenList::default(),
             has_turn: false,
-            is_starved: false,
+            share: Share::Uncounted,
             is_ended: false,
             alarm_ms: None,
         }));
@@ -213,7 +213,9 @@ impl Engine {
         Ok(id)
     }
 
-    /// Does what a client says of its open deliveries. Says how many it was about.
+    /// Does what a client says of its open deliveries. Says how many it was about. Of all up to one
+    /// it closes a step's worth, the oldest first: more is to be done while that one
+    /// [is open](Self::is_open).
     pub fn settle(
         &mut self,
         session: SessionId,
@@ -242,13 +244,15 @@ impl Engine {
             Selector::UpTo(handle) => {
                 let id = self.holder(session, handle)?;
                 let list = self.floor.subscriptions.get(id.0).map(|s| s.open).unwrap_or_default();
+                let named = self.floor.leases.at(handle.lease);
+                if named.is_none_or(|open| !self.floor.queues.contains_key(&open.queue)) {
+                    return Err(Refusal::NotOpen);
+                }
+                let is_step = !matches!(verdict, Verdict::Extend(_));
                 let mut leases = Vec::new();
                 for open in self.floor.leases.iter(list) {
                     leases.push(open.lease);
-                    if open.lease == handle.lease {
-                        if !self.floor.queues.contains_key(&open.queue) {
-                            return Err(Refusal::NotOpen);
-                        }
+                    if open.lease == handle.lease || is_step && leases.len() == STEP_MESSAGES_MAX {
                         break;
                     }
                 }
@@ -259,6 +263,11 @@ impl Engine {
                 Ok(settled)
             }
         }
+    }
+
+    /// Whether a delivery is open.
+    pub fn is_open(&self, handle: Handle) -> bool {
+        self.floor.leases.get(handle.lease, handle.seq).is_some()
     }
 
     /// The subscription of this session that holds the delivery open.
@@ -322,23 +331,21 @@ impl Engine {
         let floor = &mut self.floor;
         let Some(subscription) = floor.subscriptions.get_mut(id.0) else { return false };
         let Some(open) = floor.leases.close(&mut subscription.open, lease) else { return false };
-        subscription.credit.close(open.taken.size);
+        subscription.credit.close(1, u64::from(open.taken.size));
         let is_done = subscription.is_ended && subscription.credit.messages == 0;
         let wants_turn = !subscription.has_turn;
         let session = SessionId(subscription.session);
-        let is_fed = floor.sessions.get_mut(session.0).is_some_and(|who| {
-            if who.claims != Some(id) {
-                who.credit.close(open.taken.size);
-            }
-            !who.starved.is_empty()
-        });
+        let is_counted = subscription.is_counted();
+        if is_counted && let Some(who) = floor.sessions.get_mut(session.0) {
+            who.credit.close(1, u64::from(open.taken.size));
+        }
         let is_there = self.finish(&open, outcome, effects);
         if is_done {
             self.forget_subscription(session, id);
         } else if wants_turn {
             self.floor.offer_turn(id);
         }
-        if is_fed {
+        if is_counted {
             self.floor.feed(session.0);
         }
         is_there
@@ -414,7 +421,7 @@ impl Engine {
             let Some(first) = self.floor.leases.first(subscription.open) else { break };
             let lease = first.lease;
             let Some(open) = self.floor.leases.close(&mut subscription.open, lease) else { break };
-            subscription.credit.close(open.taken.size);
+            subscription.credit.close(1, u64::from(open.taken.size));
             self.finish(&open, Outcome::Ready, effects);
             left -= 1;
         }
@@ -445,6 +452,7 @@ impl Engine {
                     due.push(open.lease);
                 } else {
                     next = now_ms;
+                    break;
                 }
             }
             left -= due.len();
@@ -537,6 +545,7 @@ impl Engine {
 }
 
 /// Takes a message out of its queue for good: a transient one at once, a durable one by a record.
+#[inline]
 pub(crate) fn leave(
     queue: &mut FloorQueue,
     taken: &Taken,

@@ -4,6 +4,7 @@ use crate::credit::Credit;
 use crate::limits::{CREDIT_DEFAULT, CREDIT_MAX};
 use crate::name::QueueId;
 use crate::queue::leases::OpenList;
+use crate::session::Session;
 use crate::slab::Key;
 use std::collections::BTreeSet;
 
@@ -56,6 +57,17 @@ impl SubscribeOptions {
     }
 }
 
+/// Its part in the credit of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// The session has no bounds.
+    Uncounted,
+    /// What it opens counts.
+    Counted,
+    /// The same, and it waits in the session for room.
+    Starved,
+}
+
 #[derive(Debug)]
 pub(crate) struct Subscription {
     pub(crate) session: Key,
@@ -66,8 +78,8 @@ pub(crate) struct Subscription {
     pub(crate) open: OpenList,
     /// Whether it is in its queue's turns.
     pub(crate) has_turn: bool,
-    /// Whether it waits in its session for room there.
-    pub(crate) is_starved: bool,
+    /// Whether what it has open counts for its session.
+    pub(crate) share: Share,
     /// Ended by its session; stays until its open deliveries are settled.
     pub(crate) is_ended: bool,
     /// When the floor will look at its deadlines next.
@@ -88,6 +100,17 @@ impl Subscription {
             }
             alarms.insert((deadline_ms, id));
         }
+    }
+
+    #[inline]
+    pub(crate) fn is_counted(&self) -> bool {
+        self.share != Share::Uncounted
+    }
+
+    /// Whether its session has no room for what it would open.
+    #[inline]
+    pub(crate) fn is_without_room(&self, session: &Session) -> bool {
+        self.is_counted() && self.settling == Settling::Manual && !session.credit.has_room()
     }
 
     pub(crate) fn has_credit(&self) -> bool {

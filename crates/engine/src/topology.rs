@@ -4,6 +4,7 @@
 //! again waits for it, a different one for the same name is refused. What is transient changes
 //! the floor at once.
 
+use crate::credit::Credit;
 use crate::delivery::Cause;
 use crate::effect::{Cancelled, Effects};
 use crate::engine::Engine;
@@ -368,7 +369,10 @@ impl Engine {
         if let Some(session) = self.floor.sessions.get_mut(subscription.session) {
             session.subscriptions.retain(|other| *other != id);
             session.starved.retain(|other| *other != id);
-            session.credit.close_all(&subscription.credit);
+            if subscription.is_counted() {
+                let Credit { messages, bytes, .. } = subscription.credit;
+                session.credit.close(messages, bytes);
+            }
             if session.claims == Some(id) {
                 session.claims = None;
             }

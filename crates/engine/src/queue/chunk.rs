@@ -141,13 +141,16 @@ impl Chunk {
     }
 
     /// Appends a living entry; says which it is. Only while it grows.
+    #[inline]
     pub(crate) fn push(&mut self, delta: u32, size: u32, deadline_ms: u64) -> usize {
         let Entries::Growing(columns) = &mut self.entries else { return 0 };
         let index = columns.deltas.len();
         columns.deltas.push(delta);
         columns.sizes.push(size);
-        columns.note_deadline(deadline_ms);
-        self.earliest = self.earliest.min(deadline_ms);
+        if deadline_ms != NEVER || self.earliest != NEVER {
+            columns.push_deadline(deadline_ms);
+            self.earliest = self.earliest.min(deadline_ms);
+        }
         self.bits[index / 64] |= 1 << (index % 64);
         self.alive += 1;
         self.bytes += u64::from(size);

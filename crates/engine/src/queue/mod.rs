@@ -212,6 +212,7 @@ impl FloorQueue {
     }
 
     /// The oldest transient message that was not handed over and is not in `returned`.
+    #[inline]
     fn next_transient(&mut self) -> Option<Entry> {
         // Chunks of transient messages are never cold.
         while let Next::Entry(entry) = self.transient.next(self.transient_cursor) {
@@ -234,6 +235,7 @@ impl FloorQueue {
     /// Takes the message with the lowest number that nobody holds and whose deadline is to come. If
     /// it is not in memory there is none until its page is, which is asked for. Those whose time is
     /// over leave; after a step's worth of them there is none until the floor took the others out.
+    #[inline]
     pub(crate) fn take(
         &mut self,
         ledger: Option<&LedgerQueue>,
@@ -243,6 +245,16 @@ impl FloorQueue {
         if self.dues.is_unused() {
             return self.take_next(ledger, &mut effects.wanted);
         }
+        self.take_in_time(ledger, now_ms, effects)
+    }
+
+    #[inline(never)]
+    fn take_in_time(
+        &mut self,
+        ledger: Option<&LedgerQueue>,
+        now_ms: u64,
+        effects: &mut Effects,
+    ) -> Option<Taken> {
         for _ in 0..STEP_MESSAGES_MAX {
             let taken = self.take_next(ledger, &mut effects.wanted)?;
             let deadline_ms = if taken.durable {
@@ -265,6 +277,8 @@ impl FloorQueue {
         None
     }
 
+    #[expect(clippy::inline_always, reason = "on the way of every message")]
+    #[inline(always)]
     fn take_next(&mut self, ledger: Option<&LedgerQueue>, wanted: &mut Vec<u64>) -> Option<Taken> {
         let durable = self.next_durable(ledger);
         let transient = self.next_transient();
@@ -319,6 +333,7 @@ impl FloorQueue {
     }
 
     /// What comes next of the ledger, without what is parked.
+    #[inline]
     fn next_durable(&mut self, ledger: Option<&LedgerQueue>) -> Next {
         let Some(queue) = ledger else { return Next::None };
         loop {

@@ -297,7 +297,16 @@ impl Rig {
             Say::Extend(ms) => Verdict::Extend(u64::from(ms)),
         };
         let now = self.now_ms;
-        let got = self.engine.settle(session, selector, verdict, now, &mut self.effects);
+        let mut got = self.engine.settle(session, selector, verdict, now, &mut self.effects);
+        while let (Selector::UpTo(handle), Ok(count)) = (selector, got)
+            && !matches!(verdict, Verdict::Extend(_))
+            && self.engine.is_open(handle)
+        {
+            assert!(count as usize <= self.leases.len(), "a step gets somewhere");
+            let more = self.engine.settle(session, selector, verdict, now, &mut self.effects);
+            got = more.map(|more| count + more);
+            self.count("more steps of settling", 1);
+        }
         let about = self.expect_about(session, selector);
         let count = about.as_ref().map(|open| {
             let about = open.iter().filter(|open| self.oracle.is_about_something(open));
