@@ -3,7 +3,7 @@
 //! The program `speed` starts the real binary and talks to it through sockets: [`live`],
 //! [`queue`] and [`latency`] are its workloads, [`link`], [`dialect`] and [`consumer`] what they
 //! speak with, [`cost`] and [`disk`] what they are measured by, [`report`] how it is shown.
-//! [`engine`] measures the engine alone, in this process. The program `counts` runs the hot paths
+//! [`engine`] measures the engine alone, in this process, [`route`] its routing. The program `counts` runs the hot paths
 //! of [`path`] one at a time, for callgrind.
 //!
 //! Rules of all workloads: frames are encoded before the clock starts; what arrives is counted by
@@ -21,5 +21,6 @@ pub mod path;
 pub mod peer;
 pub mod queue;
 pub mod report;
+pub mod route;
 pub mod server;
 pub mod window;

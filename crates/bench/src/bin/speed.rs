@@ -12,7 +12,7 @@ use courant_bench::peer::PEERS;
 use courant_bench::queue::QueueOptions;
 use courant_bench::report::{Report, float};
 use courant_bench::server::{Server, binary};
-use courant_bench::{disk, engine, latency, live, queue};
+use courant_bench::{disk, engine, latency, live, queue, route};
 
 /// A batch of a thousand messages of 256 bytes, as it goes to the disk.
 const SYNC_BYTES: usize = 300_000;
@@ -41,6 +41,8 @@ enum Workload {
     Latency,
     /// The engine alone, in this process
     Engine,
+    /// Routing alone, in this process: 100,000 patterns beside one
+    Route,
     /// Other brokers, where they are installed: live, and fan and latency if asked for too
     Peers,
     /// All of them
@@ -164,9 +166,25 @@ impl Bench {
                 self.report.add(name, ("time", "ns/msg", 1), spent);
             }
         }
+        if self.wants(Workload::Route) {
+            self.route()?;
+        }
         if self.wants(Workload::Peers) {
             self.peers(turn)?;
         }
+        Ok(())
+    }
+
+    fn route(&mut self) -> Result<()> {
+        for (name, patterns) in [("route, 1 pattern", 1), ("route, 100,000 patterns", 100_000)] {
+            let costs = route::costs(patterns)?;
+            self.report.add(name, ("find", "ns", 1), costs.cold);
+            self.report.add(name, ("keep", "ns", 1), costs.kept);
+            self.report.add(name, ("session queue", "ns", 1), costs.session_queue);
+        }
+        let (first, last) = route::ends(100_000)?;
+        self.report.add("100,000 bound queues go", ("first 1,000", "ns", 1), first);
+        self.report.add("100,000 bound queues go", ("last 1,000", "ns", 1), last);
         Ok(())
     }
 

@@ -156,7 +156,9 @@ mod tests {
     fn endpoints_win_in_proportion_to_their_weights() {
         let mut weights = Weights::default();
         let given = [("1", 7u32), ("2", 8), ("3", 9), ("10", 10)];
-        given.iter().for_each(|(weight, end)| weights.add(weight.as_bytes(), *end));
+        for (weight, end) in given {
+            weights.add(weight.as_bytes(), end);
+        }
         let total = 64_000;
         let mut won = BTreeMap::new();
         for number in 0..total {
@@ -172,7 +174,9 @@ mod tests {
     #[test]
     fn only_the_keys_of_one_that_goes_move() {
         let mut weights = Weights::default();
-        (0..20u32).for_each(|end| weights.add(b"3", end));
+        for end in 0..20u32 {
+            weights.add(b"3", end);
+        }
         let before: Vec<_> = (0..5000).map(|number| choose(&weights, number)).collect();
         weights.remove(b"3", 13);
         let mut moved = 0;
@@ -193,7 +197,9 @@ mod tests {
     #[test]
     fn where_keys_go_is_for_ever() {
         let mut weights = Weights::default();
-        (0..8u32).for_each(|end| weights.add(b"", end));
+        for end in 0..8u32 {
+            weights.add(b"", end);
+        }
         let chosen: Vec<_> = (0..12).filter_map(|number| choose(&weights, number)).collect();
         assert_eq!(chosen, PINNED);
     }
