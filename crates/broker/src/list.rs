@@ -13,6 +13,11 @@ impl Session {
         self.shard.lock().engine.list_queues(self.id, after, count)
     }
 
+    /// Namespaces that the user may enter, as [`Session::queues`].
+    pub fn namespaces(&self, after: Option<&str>, count: usize) -> Result<Part<()>, Refusal> {
+        self.shard.lock().engine.list_namespaces(self.id, after, count)
+    }
+
     /// Exchanges and topics behind a name, as [`Session::queues`], with the name of the alternate.
     pub fn exchanges(
         &self,

@@ -62,6 +62,27 @@ impl Engine {
         Ok(part)
     }
 
+    /// Namespaces that the session's user may enter, behind a name, at most `count`.
+    pub fn list_namespaces(
+        &self,
+        session: SessionId,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<Part<()>, Refusal> {
+        let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
+        let names = self.ledger.namespaces.values().map(|space| &space.name);
+        let mut names: Vec<&Name> = names
+            .filter(|name| after.is_none_or(|after| name.as_str() > after))
+            .filter(|name| who.principal.may_enter(name.as_str()))
+            .collect();
+        names.sort_unstable();
+        let count = count.clamp(1, LOOKED_AT_MAX);
+        let is_cut = names.len() > count;
+        names.truncate(count);
+        let more = names.last().filter(|_| is_cut).map(|name| Name::clone(name));
+        Ok(Part { items: names.into_iter().map(|name| (name.clone(), ())).collect(), more })
+    }
+
     /// Exchanges and topics behind a name, at most `count`, each with the name of its alternate.
     pub fn list_exchanges(
         &self,

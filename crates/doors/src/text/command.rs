@@ -336,7 +336,6 @@ fn subscribe_options(options: &Options<'_>) -> SubscribeOptions {
         },
         visibility_ms: options.number(Key::Visibility),
         credit_bytes: options.number(Key::CreditBytes),
-        ..defaults
     }
 }
 

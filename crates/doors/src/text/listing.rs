@@ -45,6 +45,14 @@ impl Talk {
                 }
                 (part.items.len(), part.more)
             }
+            Listed::Namespaces => {
+                let part = self.session.namespaces(after.as_deref(), count).map_err(refused)?;
+                for (name, ()) in &part.items {
+                    let name = name.as_str().as_bytes();
+                    reply::item(&mut self.replies).text("namespace", name).end();
+                }
+                (part.items.len(), part.more)
+            }
             Listed::Workers => {
                 let mut workers = self.broker.workers();
                 workers.retain(|worker| self.session.inspect(&worker.queue).is_ok());
