@@ -7,8 +7,8 @@ mod client;
 
 use client::{Client, Event, Lines, Upkeep, below, seed, texts, until};
 use courant::{
-    Broker, Cause, Destination, Level, Options, Refusal, Settling, SubscribeOptions, Subscribed,
-    Topology, Verdict,
+    Broker, Cause, Destination, Level, Options, Outgoing, Properties, Refusal, Settling,
+    SubscribeOptions, Subscribed, Topology, Verdict,
 };
 use courant_storage::sim::{Dice, SimDisk};
 use std::future::Future;
@@ -377,4 +377,45 @@ cases! {
         client.declare("q").await;
         send_all(&mut client, Destination::Queue("q"), &numbered(1)).await;
     }
+}
+
+/// Publishes a message with so many milliseconds to live, and waits until it is committed.
+async fn send_mortal(client: &mut Client, queue: &str, body: &[u8], ttl_ms: u64) {
+    let to = client.session.destination(Destination::Queue(queue));
+    let deadline_ms = Some(client.session.now_ms() + ttl_ms);
+    let properties = Properties { deadline_ms, ..Properties::default() };
+    let (level, is_durable, payload) = (Level::Committed, true, body);
+    let batch = [Outgoing { to, properties: &properties, payload, level, is_durable }];
+    client.session.publish(&batch, true).unwrap();
+    let after = client.session.outcomes()[0].unwrap().after.unwrap();
+    client.committed(after).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_whose_time_is_over_leaves_also_after_a_restart() {
+    let disk = SimDisk::new();
+    let open = || {
+        let open = || Broker::open_disk(disk.mount(), Options::default()).unwrap();
+        tokio::task::block_in_place(open)
+    };
+    let broker = open();
+    let mut client = Client::new(&broker);
+    client.declare("q").await;
+    client.send("q", b"first").await;
+    send_mortal(&mut client, "q", b"soon", 1).await;
+    send_mortal(&mut client, "q", b"later", 3_600_000).await;
+    client.send("q", b"last").await;
+    until("three are left", || client.session.inspect("q").unwrap().ready == 3).await;
+    assert_eq!(broker.stats().expired, 1);
+    client.sync_settles().await.unwrap();
+    send_mortal(&mut client, "q", b"while it is down", 300).await;
+    drop(client);
+    broker.close().await.unwrap();
+    drop(broker);
+    tokio::time::sleep(std::time::Duration::from_millis(310)).await;
+    let broker = open();
+    let mut client = Client::new(&broker);
+    until("three are left", || client.session.inspect("q").unwrap().ready == 3).await;
+    client.subscribe(Subscribed::Queue("q"), 1, 10).await;
+    assert_eq!(texts(&client.take(3).await), ["first", "later", "last"]);
 }
