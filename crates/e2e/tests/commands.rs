@@ -2,6 +2,7 @@
 //! them. Where something must survive, the broker is killed with `kill -9` in between.
 
 use courant_e2e::cli::{self, Ended};
+use courant_e2e::client::Client;
 use courant_e2e::server::Server;
 use serde_json::{Value, json};
 
@@ -88,6 +89,28 @@ fn get_takes_what_was_printed_and_nothing_else() {
 }
 
 #[test]
+fn show_and_a_routing_key() {
+    let mut broker = Broker::start();
+    broker.done("declare queue errors");
+    broker.done("declare exchange logs");
+    broker.done("bind exchange:logs queue:errors --key error");
+    broker.crash();
+    broker.done("pub exchange:logs broken --key error");
+    broker.done("pub exchange:logs fine --key info");
+    let shown = broker.json("show queue:errors --json");
+    assert_eq!(shown[0]["queue"], "errors", "{shown:?}");
+    assert_eq!(shown[0]["ready"], 1, "{shown:?}");
+    let table = broker.done("show queue:errors");
+    assert!(
+        table.lines().any(|line| line.starts_with("bytes ") && line.ends_with(" B")),
+        "{table}"
+    );
+    assert_eq!(broker.done("get queue:errors --count 5"), "broken\n");
+    broker.refused("show queue:nothing", "201 no-such-queue");
+    broker.refused("show exchange:nothing", "no-such-exchange");
+}
+
+#[test]
 fn get_takes_more_than_one_batch_in_order() {
     let broker = Broker::start();
     let numbers: Vec<String> = (0..100).map(|number: u32| number.to_string()).collect();
@@ -112,6 +135,39 @@ fn delete_has_conditions() {
     broker.refused("delete queue:q", "201 no-such-queue");
     broker.done("declare exchange x");
     assert_eq!(broker.done("delete exchange:x"), "deleted exchange:x\n");
+}
+
+#[test]
+fn lists_page_through_everything_and_purge_empties() {
+    let mut broker = Broker::start();
+    let mut client = Client::connect(broker.server.as_ref().unwrap().address().unwrap()).unwrap();
+    for number in 0..1100 {
+        client.line(&format!("DECLARE queue:q{number:04}")).unwrap();
+    }
+    broker.done("pub queue:q1099 body");
+    broker.crash();
+    let queues = broker.json("ls queues --json");
+    assert_eq!(queues.len(), 1100);
+    assert_eq!(queues[1099]["queue"], "q1099");
+    assert_eq!(queues[1099]["ready"], 1);
+    let table = broker.done("ls queues");
+    assert_eq!(table.lines().count(), 1101, "titles, and a line for each");
+    assert!(table.starts_with("queue  ready  open "), "{table}");
+    assert_eq!(broker.done("purge queue:q1099"), "purged queue:q1099 messages 1\n");
+    broker.refused("get queue:q1099", "402 nothing-waiting");
+    assert_eq!(broker.done("ls exchanges"), "no exchanges\n");
+    broker.refused("purge queue:nothing", "201 no-such-queue");
+}
+
+#[test]
+fn policies_are_kept() {
+    let mut broker = Broker::start();
+    broker.done("declare queue small --max-length 1 --overflow reject --max-attempts 5");
+    broker.crash();
+    broker.done("pub queue:small one");
+    broker.refused("pub queue:small two", "403 queue-full");
+    broker.refused("declare queue small --max-length 2 --max-attempts 5", "205 ");
+    assert_eq!(broker.done("get queue:small"), "one\n");
 }
 
 #[test]

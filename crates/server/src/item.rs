@@ -96,6 +96,14 @@ impl Item {
         Self { fields: fields.collect() }
     }
 
+    /// Says first what it is about, unless the reply says so.
+    pub(crate) fn named(mut self, key: &str, name: &str) -> Self {
+        if self.get(key).is_none() {
+            self.fields.insert(0, (key.to_owned(), name.to_owned()));
+        }
+        self
+    }
+
     /// Keys and values.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|(key, value)| (key.as_str(), value.as_str()))

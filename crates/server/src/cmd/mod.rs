@@ -21,6 +21,7 @@ mod manual;
 mod publish;
 mod purge;
 mod serve;
+mod show;
 mod stats;
 mod subscribe;
 mod user;
@@ -59,6 +60,7 @@ enum Command {
     Purge(purge::Purge),
     #[command(name = "ls", visible_alias = "list")]
     List(list::List),
+    Show(show::Show),
     Stats(stats::Stats),
     Check(check::Check),
     Inspect(inspect::Inspect),
@@ -82,6 +84,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Unbind(bind) => run_client(bind.unbind()),
         Command::Purge(purge) => run_client(purge.run()),
         Command::List(list) => run_client(list.run()),
+        Command::Show(show) => run_client(show.run()),
         Command::Stats(stats) => run_client(stats.run()),
         Command::Check(check) => check.run(),
         Command::Inspect(inspect) => inspect.run(),
@@ -181,7 +184,10 @@ mod tests {
             "courant pub",
             "courant pub orders body",
             "courant pub queue:",
-            "courant pub exchange:x body",
+            "courant pub namespace:x body",
+            "courant pub queue:q body --key k",
+            "courant pub exchange:x body --declare",
+            "courant show q",
             "courant pub queue:a%2 body",
             "courant pub queue:a body --lines",
             "courant pub queue:a body --header novalue",

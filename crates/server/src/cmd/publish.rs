@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStringExt;
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use courant_wire::Limits;
-use courant_wire::text::{Line, Reply, request};
+use courant_wire::text::{DestinationKind, Line, Reply, request};
 use tokio::io::Stdin;
 
 use crate::connection::Connection;
@@ -31,6 +31,7 @@ const HELP: &str = "\
 Examples:
   courant pub queue:hello \"first message\" --declare
   printf 'one\\ntwo\\nthree\\n' | courant pub queue:orders --declare --lines
+  courant pub exchange:logs \"it broke\" --key app.web.error
   courant pub topic:events '{\"event\":\"order_placed\"}' --header source=shop
 
 Exit codes:
@@ -43,8 +44,11 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Publish {
-    /// queue:NAME or topic:NAME; write %XX in NAME for a byte that can't be typed, %25 for %
-    #[arg(value_name = "DEST", value_parser = Destination::parse)]
+    #[arg(value_name = "DEST", value_parser = Destination::parse_any)]
+    #[arg(
+        help = "queue:NAME, topic:NAME or exchange:NAME; write %XX in NAME for a byte that can't \
+                  be typed, %25 for %"
+    )]
     destination: Destination,
 
     /// The body; - or nothing takes all of stdin, byte for byte
@@ -57,6 +61,10 @@ pub(crate) struct Publish {
     /// Declare the queue or topic first; it may exist already
     #[arg(long)]
     declare: bool,
+
+    /// The routing key, for topics and exchanges
+    #[arg(long)]
+    key: Option<String>,
 
     /// A header for each message; may be given more than once
     #[arg(long = "header", value_name = "K=V", value_parser = parse_header)]
@@ -109,7 +117,16 @@ impl Publish {
                 "--lines reads stdin: leave out BODY, or give - for it",
             ));
         }
-        Ok(())
+        match self.destination.kind {
+            DestinationKind::Queue if self.key.is_some() => {
+                Err(super::usage("pub", "--key is for topics and exchanges: leave it out"))
+            }
+            DestinationKind::Exchange if self.declare => Err(super::usage(
+                "pub",
+                "--declare is for queues and topics: see courant declare exchange --help",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Publishes until the source is empty and everything is answered.
@@ -159,6 +176,9 @@ impl Publish {
         let mut head = Vec::new();
         let Destination { kind, name } = &self.destination;
         let mut line = request::publish_line(&mut head, *kind, name.as_bytes());
+        if let Some(key) = &self.key {
+            line = line.text("key", key.as_bytes());
+        }
         for (name, value) in &self.headers {
             line = line.header(name.as_bytes(), value.as_bytes());
         }
@@ -349,6 +369,8 @@ mod tests {
     fn names_and_headers_are_escaped_on_the_line() {
         let head = parse(&["queue:a b", "--header", "k=v w", "--header", "e="]).command_head();
         assert_eq!(head, b"PUB queue:a%20b h:k=v%20w h:e=");
+        let head = parse(&["exchange:x", "--key", "a b"]).command_head();
+        assert_eq!(head, b"PUB exchange:x key:a%20b");
     }
 
     fn refused(line: &[u8]) -> Refused {
