@@ -207,7 +207,7 @@ fn abuse(_root: &Path) -> Result<Outcome> {
 }
 
 fn scale(_root: &Path) -> Result<Outcome> {
-    let size = ["--parts", "queues,subscribers,connections", "--queues", "10000"];
+    let size = ["--queues", "10000", "--bindings", "10000", "--messages", "50000"];
     let crowd = ["--subscribes", "2000", "--seconds", "3", "--connections", "2000"];
     campaign(&[&["scale", "--any-time"], &size[..], &crowd[..]].concat())
 }

@@ -22,10 +22,10 @@ pub(crate) struct Case {
 }
 
 const NOT_CONNECTED: &str = "ERR 108 not-connected ";
-const BAD_JSON: &str = "ERR 106 bad-json ";
+pub(crate) const BAD_JSON: &str = "ERR 106 bad-json ";
 const UNKNOWN_VERB: &str = "ERR 101 unknown-verb ";
-const MISSING: &str = "ERR 102 missing-field ";
-const BAD_OPTION: &str = "ERR 103 bad-option ";
+pub(crate) const MISSING: &str = "ERR 102 missing-field ";
+pub(crate) const BAD_OPTION: &str = "ERR 103 bad-option ";
 const BAD_SIZE: &str = "ERR 104 bad-size ";
 const BAD_NAME: &str = "ERR 200 bad-name ";
 const NOT_UTF8: &str = "ERR 116 not-utf8 ";
@@ -37,13 +37,19 @@ fn case(name: &'static str, input: impl Into<Vec<u8>>, reply: &'static str, end:
 }
 
 /// Before CONNECT; the connection closes.
-fn stranger(name: &'static str, input: impl Into<Vec<u8>>, reply: &'static str) -> Case {
+pub(crate) fn stranger(name: &'static str, input: impl Into<Vec<u8>>, reply: &'static str) -> Case {
     Case { login: false, ..case(name, input, reply, End::Closed) }
 }
 
 /// A command that is refused and nothing else; the connection goes on.
-fn refused(name: &'static str, input: impl Into<Vec<u8>>, reply: &'static str) -> Case {
+pub(crate) fn refused(name: &'static str, input: impl Into<Vec<u8>>, reply: &'static str) -> Case {
     case(name, input, reply, End::Open)
+}
+
+/// Commands in one write, each with a reply of its own; the connection goes on.
+pub(crate) fn sequence(name: &'static str, input: &str, replies: &[&'static str]) -> Case {
+    let (input, replies) = (input.as_bytes().to_vec(), replies.to_vec());
+    Case { name, login: true, input, replies, end: End::Open }
 }
 
 /// Framing is lost; the connection closes.
@@ -61,6 +67,8 @@ pub(crate) fn table() -> Vec<Case> {
     all.extend(options());
     all.extend(handles());
     all.extend(pipelines());
+    all.extend(crate::exchanges::table());
+    all.extend(crate::policies::table());
     all
 }
 
@@ -197,7 +205,7 @@ fn names() -> Vec<Case> {
         refused("an escaped name that is not utf-8", "DECLARE queue:%FF\n", "ERR 200 |ERR 116 "),
         refused("half an escape in a name", "DECLARE queue:a%4\n", "ERR 200 |ERR 103 "),
         refused("an escape without digits in a name", "PUB queue:%zz 1\nx\n", "ERR 200 |ERR 103 "),
-        refused("an empty name", "DECLARE queue:\n", BAD_OPTION),
+        refused("an empty name", "PUB queue: 1\nx\n", BAD_OPTION),
         refused("a destination of no kind", "PUB stack:bad 1\nx\n", BAD_OPTION),
         refused("a destination without a colon", "PUB bad 1\nx\n", BAD_OPTION),
         refused("a name that climbs up and is none", "PUB queue:../../etc 1\nx\n", "ERR 201 "),
@@ -233,7 +241,6 @@ fn options() -> Vec<Case> {
             b"SUB queue:bad\x07 credit:\x01\n".as_slice(),
             "ERR 103 |ERR 200 |ERR 116 ",
         ),
-        refused("a time to live, which comes later", "PUB queue:bad ttl:5 1\nx\n", "ERR 113 "),
         refused("a priority, which comes later", "PUB queue:bad priority:5 1\nx\n", "ERR 113 "),
         refused("a dedup key, which comes later", "PUB queue:bad dedup:k 1\nx\n", "ERR 113 "),
     ]
@@ -273,12 +280,9 @@ fn handles() -> Vec<Case> {
 }
 
 fn pipelines() -> Vec<Case> {
-    let sequence = |name, input: &str, replies: &[&'static str], end| Case {
-        name,
-        login: true,
-        input: input.as_bytes().to_vec(),
-        replies: replies.to_vec(),
-        end,
+    let ending = |name, input: &str, replies: &[&'static str]| Case {
+        end: End::Closed,
+        ..sequence(name, input, replies)
     };
     let many = Case {
         name: "ten thousand unknown verbs in one write",
@@ -293,38 +297,32 @@ fn pipelines() -> Vec<Case> {
             "garbage after a good command",
             "PUB queue:good 2\nhi\ngarbage and more\nPUB queue:good 2\nho\n",
             &["OK msg_id:", UNKNOWN_VERB, "OK msg_id:"],
-            End::Open,
         ),
-        sequence(
+        ending(
             "lost framing after a good command",
             "PUB queue:good 2\nhi\nPUB queue:good x\nPUB queue:good 2\nho\n",
             &["OK msg_id:", BAD_SIZE],
-            End::Closed,
         ),
         sequence(
             "a refused body that looks like commands",
             "PUB queue:good colour:red 15\nQUIT\nPING\nQUIT\n\nPING req:seen\n",
             &[BAD_OPTION, "PONG req:seen"],
-            End::Open,
         ),
-        sequence("commands after quit", "QUIT\nPUB queue:good 2\nhi\n", &["OK"], End::Closed),
+        ending("commands after quit", "QUIT\nPUB queue:good 2\nhi\n", &["OK"]),
         sequence(
             "refusals between confirms keep their places",
             "PUB queue:good 1\na\nACK msg_id:zzz.1\nPUB queue:none 1\nb\nPUB queue:good 1\nc\n",
             &["OK msg_id:", "ERR 502 ", "ERR 201 ", "OK msg_id:"],
-            End::Open,
         ),
         sequence(
             "a subscription twice",
             "SUB queue:bad sub_id:twice\nSUB queue:bad sub_id:twice\n",
             &["OK", "ERR 501 subscription-exists "],
-            End::Open,
         ),
         sequence(
             "declared otherwise",
             "DECLARE queue:bad durable:no\n",
             &["ERR 205 declared-otherwise "],
-            End::Open,
         ),
     ]
 }

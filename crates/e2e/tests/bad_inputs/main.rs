@@ -1,10 +1,13 @@
 //! Bad inputs at the door: each gets a numbered refusal or a clean close, the broker lives on, its
 //! memory does not grow, and a healthy neighbour publishes and consumes all the while.
 //!
-//! [`cases`] is the table of those that are judged at once. Those that take time (slow handshakes,
+//! [`cases`] is the table of those that are judged at once, with those of [`exchanges`] and
+//! [`policies`]. Those that take time (slow handshakes,
 //! half a command and silence, readers that do not read) run beside each other in this file.
 
 mod cases;
+mod exchanges;
+mod policies;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
