@@ -240,3 +240,39 @@ proptest! {
         let _ = engine.install_page(100, &noise, &mut effects);
     }
 }
+
+/// Two queues whose messages have deadlines: one of them in a page, one in the root.
+#[test]
+fn deadlines_stand_in_roots_and_pages() {
+    let (mut engine, mut effects) = (Engine::default(), Effects::default());
+    let (namespace, options) = (NamespaceId::DEFAULT, QueueOptions::default());
+    for (id, name) in [(QueueId(0), "long"), (QueueId(1), "short")] {
+        engine.apply(&Record::QueueDeclared { id, namespace, name, options }, &mut effects);
+    }
+    for seq in 1..200 {
+        let targets = if seq < 9 { &[0, 0, 0, 0, 1, 0, 0, 0][..] } else { &[0; 4] };
+        let targets = Targets::new(targets).expect("whole numbers");
+        let deadline_ms = if seq % 3 == 0 { u64::MAX } else { 1_000 + seq };
+        let lifetime = Lifetime { admitted_ms: 5, deadline_ms };
+        let exchange = ExchangeId::DEFAULT;
+        let record = Record::Published { seq, size: 9, lifetime, exchange, targets };
+        engine.apply(&record, &mut effects);
+    }
+    let (root, pages) = written(&mut engine);
+    assert_eq!(pages.len(), 1);
+    assert_eq!(pages[0].len(), 16 + 199 * 16);
+    let whole = Some(engine.ledger().hash());
+    assert_eq!(read(&root, &pages), whole);
+    let there = Engine::restore(&root).expect("its own root");
+    assert_eq!(there.next_alarm_ms(), Some(1_001), "both are looked at in time");
+    for bit in 0..root.len() * 8 {
+        let mut changed = root.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert_ne!(read(&changed, &pages), whole, "bit {bit} of the root says nothing");
+    }
+    for bit in (0..pages[0].len() * 8).step_by(7) {
+        let mut changed = pages.clone();
+        changed[0][bit / 8] ^= 1 << (bit % 8);
+        assert_ne!(read(&root, &changed), whole, "bit {bit} of the page says nothing");
+    }
+}
