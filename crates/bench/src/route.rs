@@ -1,5 +1,5 @@
-//! Routing alone: what finding a route costs among very many patterns and among one, a route that is
-//! kept, a change of a binding, and the end of a queue among very many.
+//! Routing alone: what finding a route costs among very many patterns and among one, a route that
+//! is kept, a change of a binding, and the end of a queue among very many.
 
 use anyhow::{Context as _, Result};
 use courant_engine::{

@@ -30,7 +30,8 @@ impl Session {
             start += length;
             let outcomes = &mut desk.outcomes[run.clone()];
             if live.is_empty() {
-                for published in outcomes.iter_mut().flatten() {
+                let is_kept = known.route.as_ref().is_ok_and(|route| route.reach() > 0);
+                for published in outcomes.iter_mut().flatten().filter(|_| !is_kept) {
                     published.is_unroutable = published.queues == 0;
                 }
                 continue;

@@ -9,7 +9,8 @@ use client::{Client, Got, texts};
 use courant::inspect::Inspection;
 use courant::testing::{Testing, keep_up};
 use courant::{
-    BindTo, Broker, Destination, Level, Options, QueueOptions, Subscribed, Topology, Verdict,
+    BindTo, Broker, Destination, ExchangeKind, ExchangeOptions, Level, Options, QueueOptions,
+    Subscribed, Topology, Verdict,
 };
 use courant_storage::sim::SimDisk;
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,6 +76,16 @@ async fn bulk(broker: &Broker) {
     client.sync_settles().await.unwrap();
 }
 
+/// An exchange that was declared with every option.
+fn inner() -> ExchangeOptions<'static> {
+    ExchangeOptions {
+        kind: ExchangeKind::Topic,
+        is_internal: true,
+        auto_delete: true,
+        alternate: Some("t"),
+    }
+}
+
 /// Every other kind of record.
 async fn everything(broker: &Broker) {
     let mut client = Client::new(broker);
@@ -100,6 +111,14 @@ async fn everything(broker: &Broker) {
         .change(Topology::DeleteExchange { name: "gone", if_unused: false })
         .await
         .unwrap();
+    let change = Topology::DeclareExchange("inner", inner());
+    client.session.change(change).await.unwrap();
+    for key in [&b"a"[..], b"b"] {
+        let (exchange, to) = ("t", BindTo::Exchange("inner"));
+        client.session.change(Topology::Bind { exchange, to, key }).await.unwrap();
+    }
+    let (exchange, to, key) = ("t", BindTo::Exchange("inner"), b"b");
+    client.session.change(Topology::Unbind { exchange, to, key }).await.unwrap();
     for body in ["acked", "returned", "kept"] {
         client.send("q", body.as_bytes()).await;
     }
@@ -158,6 +177,12 @@ async fn check(files: BTreeMap<String, Vec<u8>>) {
     }
     let broker = open(&disk);
     assert!(broker.opened().has_snapshot);
+    if kinds.contains("exchange-bound") {
+        assert!(kinds.contains("exchange-unbound"));
+        let client = Client::new(&broker);
+        client.session.inspect_exchange("inner").unwrap();
+        assert_eq!(client.session.exchange_difference("inner", inner()), None);
+    }
     let left = taken(&broker, "bulk", BULK / LEFT).await;
     let expected: Vec<_> = (0..BULK).step_by(LEFT).map(|number| number.to_string()).collect();
     assert_eq!(texts(&left), expected);
@@ -192,7 +217,7 @@ async fn what_this_version_writes_opens() {
     if std::env::var_os("COURANT_WRITE_FIXTURE").is_none() {
         return;
     }
-    let folder = fixtures().join("v2");
+    let folder = fixtures().join("v2-exchanges");
     fs::create_dir_all(&folder).unwrap();
     for (name, bytes) in files {
         let path = folder.join(name);
