@@ -61,11 +61,13 @@ pub use claim::Claimed;
 pub use confirm::{Confirm, Level};
 pub use courant_engine::Topology;
 pub use courant_engine::access::Pattern;
+pub use courant_engine::exchange::Target;
 pub use courant_engine::{
     BindTo, Cause, Closes, ExchangeKind, ExchangeOptions, Handle, Header, HeaderFilter, HeaderMode,
     Lease, MessageId, Overflow, Properties, QueueCounts, QueueOptions, Refusal, Retry, Selector,
     Settling, SubscribeOptions, Value, Verdict,
 };
+pub use courant_engine::{BindingPlace, ExchangeId, ListedBinding, Name, QueueId};
 pub use courant_engine::{Grant, Operation, Operations, Principal};
 pub use embedded::{Delivered, EmbeddedSession, Subscription};
 pub use error::{CloseError, OpenError};

@@ -60,7 +60,7 @@ pub use exchange::headers::{HeaderFilter, HeaderMode};
 pub use exchange::{BindTo, ExchangeKind, ExchangeOptions, ExchangeSpec};
 pub use floor::SessionId;
 pub use lifetime::{Lifetime, NEVER};
-pub use list::Part;
+pub use list::{BindingPlace, ListedBinding, Part};
 pub use living::{LiveCursor, Living};
 pub use message::{Header, MessageId, Properties, Value};
 pub use name::{ExchangeId, Name, NameError, NamespaceId, QueueId};

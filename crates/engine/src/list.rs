@@ -5,9 +5,9 @@
 
 use crate::access::Operation;
 use crate::engine::Engine;
-use crate::exchange::ExchangeSpec;
+use crate::exchange::{ExchangeKind, ExchangeSpec, Key, Target};
 use crate::floor::SessionId;
-use crate::name::{Name, QueueId};
+use crate::name::{ExchangeId, Name, QueueId};
 use crate::queue::{QueueCounts, QueueOptions};
 use crate::refusal::Refusal;
 use std::collections::BTreeMap;
@@ -15,6 +15,37 @@ use std::ops::Bound;
 
 /// Names that one page looks at.
 const LOOKED_AT_MAX: usize = 1000;
+
+/// A binding as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedBinding {
+    /// From.
+    pub exchange: Name,
+    /// How that routes.
+    pub kind: ExchangeKind,
+    /// The key, whose meaning is the exchange's.
+    pub key: Key,
+    /// To a queue, or to an exchange.
+    pub target: Target,
+    /// Its name.
+    pub to: Name,
+}
+
+impl ListedBinding {
+    /// Where it stands in the list: what the next part begins behind.
+    pub fn place(&self) -> BindingPlace {
+        BindingPlace { exchange: self.exchange.clone(), at: Some((self.key.clone(), self.target)) }
+    }
+}
+
+/// A place in the list of bindings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindingPlace {
+    /// The exchange.
+    pub exchange: Name,
+    /// Its last binding that was seen; behind all of them if there is none.
+    pub at: Option<(Key, Target)>,
+}
 
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +112,73 @@ impl Engine {
         names.truncate(count);
         let more = names.last().filter(|_| is_cut).map(|name| Name::clone(name));
         Ok(Part { items: names.into_iter().map(|name| (name.clone(), ())).collect(), more })
+    }
+
+    /// Bindings behind a place, at most `count`, in order of their exchanges' names.
+    pub fn list_bindings(
+        &self,
+        session: SessionId,
+        after: Option<&BindingPlace>,
+        count: usize,
+    ) -> Result<(Vec<ListedBinding>, Option<BindingPlace>), Refusal> {
+        let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
+        let Some(space) = self.ledger.namespaces.get(&who.namespace) else {
+            return Err(Refusal::NoSuchNamespace);
+        };
+        let count = count.clamp(1, LOOKED_AT_MAX);
+        let mut found = Vec::new();
+        let first = after.map_or(Bound::Unbounded, |after| match after.at {
+            Some(_) => Bound::Included(after.exchange.as_str()),
+            None => Bound::Excluded(after.exchange.as_str()),
+        });
+        let names = space.exchanges.range::<str, _>((first, Bound::Unbounded));
+        for (looked_at, (name, id)) in names.enumerate() {
+            let Some(exchange) = self.ledger.exchanges.get(id) else { continue };
+            if who.allow(Operation::Inspect, name.as_str()).is_ok() {
+                let within = after.filter(|after| after.exchange == *name);
+                let behind = within.and_then(|after| after.at.as_ref());
+                let behind = behind.map(|(key, target)| (&key[..], *target));
+                let wanted = count + 1 - found.len();
+                for (key, target) in self.bindings_behind(*id, behind, wanted) {
+                    if let Some(to) = self.target_name(target) {
+                        let (exchange, kind) = (name.clone(), exchange.spec.kind);
+                        found.push(ListedBinding { exchange, kind, key, target, to });
+                    }
+                }
+            }
+            if found.len() > count {
+                found.truncate(count);
+                let more = found.last().map(ListedBinding::place);
+                return Ok((found, more));
+            }
+            if looked_at + 1 == LOOKED_AT_MAX {
+                return Ok((found, Some(BindingPlace { exchange: name.clone(), at: None })));
+            }
+        }
+        Ok((found, None))
+    }
+
+    /// The next bindings of an exchange, durable and transient ones in one order.
+    fn bindings_behind(
+        &self,
+        exchange: ExchangeId,
+        behind: Option<(&[u8], Target)>,
+        wanted: usize,
+    ) -> Vec<(Key, Target)> {
+        let tables = [self.ledger.bindings.of(exchange), self.floor.bindings.of(exchange)];
+        let parts =
+            tables.into_iter().flatten().flat_map(|table| table.behind(behind).take(wanted));
+        let mut all: Vec<_> = parts.map(|(key, target)| (key.clone(), target)).collect();
+        all.sort_unstable();
+        all.truncate(wanted);
+        all
+    }
+
+    fn target_name(&self, target: Target) -> Option<Name> {
+        match target {
+            Target::Queue(id) => self.floor.queues.get(&id).map(|queue| queue.name.clone()),
+            Target::Exchange(id) => self.exchange_name(id).cloned(),
+        }
     }
 
     /// Exchanges and topics behind a name, at most `count`, each with the name of its alternate.

@@ -1,9 +1,13 @@
 //! LIST and PURGE.
 
+use super::message;
 use super::publish::text;
 use super::refusal::Refused;
 use super::talk::Talk;
-use courant::Refusal;
+use courant::{
+    BindingPlace, ExchangeId, ExchangeKind, HeaderFilter, ListedBinding, Name, QueueId, Refusal,
+    Target,
+};
 use courant_wire::text::{Destination, DestinationKind, Key, Line, Listed, Options, reply};
 
 /// Things of a list that come at a time, where the client does not say.
@@ -53,6 +57,7 @@ impl Talk {
                 }
                 (part.items.len(), part.more)
             }
+            Listed::Bindings => return self.list_bindings(after.as_deref(), count, options.req()),
             Listed::Workers => {
                 let mut workers = self.broker.workers();
                 workers.retain(|worker| self.session.inspect(&worker.queue).is_ok());
@@ -80,6 +85,35 @@ impl Talk {
         Ok(())
     }
 
+    fn list_bindings(
+        &mut self,
+        after: Option<&str>,
+        count: usize,
+        req: Option<&[u8]>,
+    ) -> Result<(), Refused> {
+        let bad = || Refused::about(Refusal::BadOption, "after:");
+        let after = after.map(|after| read_place(after).ok_or_else(bad)).transpose()?;
+        let listed = self.session.bindings(after.as_ref(), count);
+        let (bindings, more) = listed.map_err(|refusal| Refused::about(refusal, "bindings"))?;
+        for binding in &bindings {
+            let word = match binding.target {
+                Target::Queue(_) => "queue",
+                Target::Exchange(_) => "exchange",
+            };
+            let line = reply::item(&mut self.replies)
+                .text("from", binding.exchange.as_str().as_bytes())
+                .text(word, binding.to.as_str().as_bytes());
+            said_of(line, binding).end();
+        }
+        let count = bindings.len() as u64;
+        let mut line = Line::ok(&mut self.replies, req).number("count", count);
+        if let Some(place) = more {
+            line = line.yes_no("more", true).text("after", write_place(&place).as_bytes());
+        }
+        line.end();
+        Ok(())
+    }
+
     pub(super) async fn purge(
         &mut self,
         destination: &Destination<'_>,
@@ -95,4 +129,50 @@ impl Talk {
         Line::ok(&mut self.replies, req).number("messages", messages).end();
         Ok(())
     }
+}
+
+/// What a binding says, in the words of BIND.
+fn said_of<'o>(mut line: Line<'o>, binding: &ListedBinding) -> Line<'o> {
+    match binding.kind {
+        ExchangeKind::Headers => match HeaderFilter::decode(&binding.key) {
+            Some(filter) => {
+                line = line.token("match", filter.mode.word().as_bytes());
+                message::headers(line, &filter.headers)
+            }
+            None => line,
+        },
+        ExchangeKind::Hash if !binding.key.is_empty() => line.token("weight", &binding.key),
+        _ if binding.key.is_empty() => line,
+        _ => line.text("key", &binding.key),
+    }
+}
+
+/// A place in the list of bindings as a client gives it back: the exchange, the key and what it
+/// leads to, split by line ends, which no name has. An exchange alone is behind all of it.
+fn write_place(place: &BindingPlace) -> String {
+    let Some((key, target)) = &place.at else { return place.exchange.to_string() };
+    let hex: String = key.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    let (word, number) = match target {
+        Target::Queue(id) => ("q", id.0),
+        Target::Exchange(id) => ("e", id.0),
+    };
+    format!("{}\n{hex}\n{word}{number}", place.exchange)
+}
+
+fn read_place(text: &str) -> Option<BindingPlace> {
+    let mut parts = text.split('\n');
+    let exchange = Name::new(parts.next()?.as_bytes()).ok()?;
+    let Some(hex) = parts.next() else { return Some(BindingPlace { exchange, at: None }) };
+    let (pairs, []) = hex.as_bytes().as_chunks::<2>() else { return None };
+    let mut key = Vec::new();
+    for pair in pairs {
+        key.push(u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?);
+    }
+    let target = parts.next()?;
+    let target = if let Some(number) = target.strip_prefix('q') {
+        Target::Queue(QueueId(number.parse().ok()?))
+    } else {
+        Target::Exchange(ExchangeId(target.strip_prefix('e')?.parse().ok()?))
+    };
+    Some(BindingPlace { exchange, at: Some((key.into(), target)) })
 }

@@ -40,24 +40,8 @@ pub(crate) fn write_message(
 }
 
 /// Writes what a publisher said beside the body.
-pub(crate) fn properties<'o>(mut line: Line<'o>, properties: &Properties<'_>) -> Line<'o> {
-    for Header { name, value } in properties.headers {
-        line = match value {
-            Value::Null => line.typed_header(HeaderForm::Null, name.as_bytes(), b""),
-            Value::Bool(value) => {
-                let word: &[u8] = if *value { b"yes" } else { b"no" };
-                line.typed_header(HeaderForm::Bool, name.as_bytes(), word)
-            }
-            Value::Int(value) => {
-                let number = value.to_string();
-                line.typed_header(HeaderForm::Int, name.as_bytes(), number.as_bytes())
-            }
-            Value::Float(value) => line.header(name.as_bytes(), value.to_string().as_bytes()),
-            Value::Text(value) => line.header(name.as_bytes(), value.as_bytes()),
-            Value::Bytes(value) => line.header(name.as_bytes(), value),
-            Value::Time(value) => line.header(name.as_bytes(), value.to_string().as_bytes()),
-        };
-    }
+pub(crate) fn properties<'o>(line: Line<'o>, properties: &Properties<'_>) -> Line<'o> {
+    let mut line = headers(line, properties.headers);
     let texts = [
         ("content_type", properties.content_type.map(str::as_bytes)),
         ("content_encoding", properties.content_encoding.map(str::as_bytes)),
@@ -75,4 +59,26 @@ pub(crate) fn properties<'o>(mut line: Line<'o>, properties: &Properties<'_>) ->
         Some(timestamp) => line.number("timestamp", timestamp),
         None => line,
     }
+}
+
+/// Writes headers, each by its type.
+pub(crate) fn headers<'o>(mut line: Line<'o>, headers: &[Header<'_>]) -> Line<'o> {
+    for Header { name, value } in headers {
+        line = match value {
+            Value::Null => line.typed_header(HeaderForm::Null, name.as_bytes(), b""),
+            Value::Bool(value) => {
+                let word: &[u8] = if *value { b"yes" } else { b"no" };
+                line.typed_header(HeaderForm::Bool, name.as_bytes(), word)
+            }
+            Value::Int(value) => {
+                let number = value.to_string();
+                line.typed_header(HeaderForm::Int, name.as_bytes(), number.as_bytes())
+            }
+            Value::Float(value) => line.header(name.as_bytes(), value.to_string().as_bytes()),
+            Value::Text(value) => line.header(name.as_bytes(), value.as_bytes()),
+            Value::Bytes(value) => line.header(name.as_bytes(), value),
+            Value::Time(value) => line.header(name.as_bytes(), value.to_string().as_bytes()),
+        };
+    }
+    line
 }

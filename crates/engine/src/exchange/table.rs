@@ -6,6 +6,7 @@ use crate::exchange::trie::Trie;
 use crate::exchange::{Endpoint, ExchangeKind, Key};
 use crate::message::Header;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// The bindings of one exchange, by key.
 #[derive(Debug)]
@@ -97,6 +98,19 @@ impl<T: Endpoint> Table<T> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Bindings behind one, in the order of keys and of what they lead to.
+    pub(crate) fn behind(&self, after: Option<(&[u8], T)>) -> impl Iterator<Item = (&Key, T)> {
+        let first = after.map_or(Bound::Unbounded, |(key, _)| Bound::Included(key));
+        let keys = self.by_key.range::<[u8], _>((first, Bound::Unbounded));
+        keys.flat_map(move |(key, ends)| {
+            let first = match after {
+                Some((last, end)) if **key == *last => Bound::Excluded(end),
+                _ => Bound::Unbounded,
+            };
+            ends.range((first, Bound::Unbounded)).map(move |end| (key, *end))
+        })
     }
 
     /// All bindings, in the order of keys.
