@@ -134,6 +134,7 @@ impl<'s> Replay<'s> {
             self.install(page)?;
         }
         self.engine.apply(&record, &mut self.effects);
+        drop(self.engine.take_remains());
         self.effects.clear();
         self.scratch = scratch;
         if self.installs > INSTALLS_MAX {

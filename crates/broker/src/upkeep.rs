@@ -148,6 +148,8 @@ impl Upkeep {
         if self.shard.is_poisoned.load(Ordering::Acquire) {
             return;
         }
+        let remains = self.shard.lock().engine.take_remains();
+        drop(remains);
         if self.is_snapshot_due() {
             // What was given up is tried again with the next pass.
             let _ = self.snapshot();

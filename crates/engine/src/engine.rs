@@ -11,7 +11,7 @@ use crate::effect::Effects;
 use crate::exchange::{Table, Target};
 use crate::expiry::{note_durable, note_transient};
 use crate::floor::{Floor, SessionId};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Remains};
 use crate::lifetime::{Lifetime, NEVER};
 use crate::limits::{MESSAGE_BYTES_MAX, SEQ_BLOCK};
 use crate::name::{ExchangeId, Name, QueueId};
@@ -302,6 +302,11 @@ impl Engine {
             }
             _ => {}
         }
+    }
+
+    /// What is left of long queues that are gone. Dropping it takes a while: not under a lock.
+    pub fn take_remains(&mut self) -> Vec<Remains> {
+        std::mem::take(&mut self.ledger.remains)
     }
 
     /// How a queue is doing.

@@ -29,6 +29,12 @@ pub(crate) struct Namespace {
     pub(crate) queues: BTreeMap<Name, QueueId>,
 }
 
+/// What is left of a long queue that is gone: to be dropped where nobody waits.
+#[derive(Debug)]
+pub struct Remains {
+    _queue: LedgerQueue,
+}
+
 /// Everything that records say.
 #[derive(Debug)]
 pub struct Ledger {
@@ -49,6 +55,8 @@ pub struct Ledger {
     pub(crate) next_exchange: u32,
     pub(crate) next_queue: u32,
     pub(crate) next_worker: u32,
+    /// Long queues that are gone, to be given back to the allocator without the shard's lock.
+    pub(crate) remains: Vec<Remains>,
     /// Work that was begun and is not done.
     pub(crate) workers: BTreeMap<WorkerId, Task>,
     pub(crate) last_seq: u64,
@@ -78,6 +86,7 @@ impl Default for Ledger {
             next_exchange: 1,
             next_queue: 0,
             next_worker: 0,
+            remains: Vec::new(),
             workers: BTreeMap::new(),
             last_seq: 0,
             large: BTreeSet::new(),
@@ -263,6 +272,9 @@ impl Ledger {
         self.bindings.forget_target(Target::Queue(id));
         self.large.remove(&id);
         self.workers.retain(|_, task| task.queue != id);
+        if gone.chunks.alive() > CHUNK_ENTRIES as u64 {
+            self.remains.push(Remains { _queue: gone });
+        }
         true
     }
 

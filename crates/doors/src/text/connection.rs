@@ -47,7 +47,7 @@ enum Stop {
     Hungry,
     /// The next command may have to wait.
     Command,
-    /// The log has no room.
+    /// The log, or a queue, has no room.
     Room,
     /// The connection closes.
     Close,
@@ -99,7 +99,9 @@ impl Talk {
                     continue;
                 }
                 Stop::Room => {
-                    self.session.room().await;
+                    if !self.wait_for_room(reader, carry).await {
+                        return;
+                    }
                     stop = self.take(carry);
                     continue;
                 }

@@ -3,6 +3,7 @@
 mod command;
 mod connection;
 mod greeting;
+mod hold;
 mod listing;
 mod message;
 mod outlet;
