@@ -76,7 +76,7 @@ fn all_options_of_a_publish() {
     assert_eq!(options.confirm(), Some(Confirm::Written));
     assert_eq!(options.yes_no(Key::Durable), Some(false));
     assert_eq!(options.number(Key::Timestamp), Some(1_700_000_000_000));
-    assert_eq!(options.first_unsupported(), Some(Key::Ttl));
+    assert_eq!(options.first_unsupported(), Some(Key::Priority));
     let text = |key: Key| options.get(key).unwrap().bytes(&mut Vec::new()).unwrap().to_vec();
     assert_eq!(text(Key::RoutingKey), b"a.b c");
     assert_eq!(text(Key::CorrelationId), b"\0\xff");
