@@ -119,8 +119,18 @@ async fn headers_and_weights_bind() {
         ("BIND exchange:h queue:q match:all h:type=video hi:parts=2", "OK"),
         ("PUB exchange:h h:type=video hi:parts=2 h:more=x 0\n", "OK msg_id:4000005"),
         ("PUB exchange:h h:type=video h:parts=2 0\n", "OK msg_id:…"),
-        ("PUB exchange:h h:type=video h:parts=2 mandatory:yes req:a 2\nhi", "RETURN exchange:h reason:unroutable req:a 2\nhi\nOK req:a msg_id:4000007 level:memory queues:0"),
-        ("PUB exchange:w key:a%20b mandatory:yes 2\nhi", "RETURN exchange:w key:a%20b reason:unroutable 2\nhi\nOK msg_id:4000008 level:memory queues:0"),
+        (
+            "PUB exchange:h h:type=video h:parts=2 mandatory:yes req:a 2\nhi",
+            "RETURN exchange:h reason:unroutable req:a 2\n\
+             hi\n\
+             OK req:a msg_id:4000007 level:memory queues:0",
+        ),
+        (
+            "PUB exchange:w key:a%20b mandatory:yes 2\nhi",
+            "RETURN exchange:w key:a%20b reason:unroutable 2\n\
+             hi\n\
+             OK msg_id:4000008 level:memory queues:0",
+        ),
         ("UNBIND exchange:h queue:q match:all hi:parts=2 h:type=video", "OK"),
         ("BIND exchange:w queue:q weight:10", "OK"),
         ("PUB exchange:w key:a mandatory:yes 0\n", "OK msg_id:400000b"),
@@ -136,14 +146,24 @@ async fn lists_come_in_pages_and_queues_are_purged() {
         ("DECLARE queue:b", "OK"),
         ("DECLARE queue:a%20a durable:no", "OK"),
         ("DECLARE exchange:e kind:topic", "OK"),
-        ("LIST queues count:1", "ITEM queue:a%20a ready:0 open:0 bytes:0 subscriptions:0 durable:no\nOK count:1 more:yes after:a%20a"),
-        ("LIST queues after:a%20a", "ITEM queue:b ready:0 open:0 bytes:0 subscriptions:0\nOK count:1"),
+        (
+            "LIST queues count:1",
+            "ITEM queue:a%20a ready:0 open:0 bytes:0 subscriptions:0 durable:no\n\
+             OK count:1 more:yes after:a%20a",
+        ),
+        (
+            "LIST queues after:a%20a",
+            "ITEM queue:b ready:0 open:0 bytes:0 subscriptions:0\nOK count:1",
+        ),
         ("LIST queues after:b req:7", "OK req:7 count:0"),
         ("LIST exchanges", "ITEM exchange:e kind:topic\nOK count:1"),
         ("LIST workers", "OK count:0"),
         ("BIND exchange:e queue:b key:x.*", "OK"),
         ("BIND exchange:e queue:a%20a key:x.*", "OK"),
-        ("LIST bindings count:1", "ITEM from:e queue:b key:x.*\nOK count:1 more:yes after:e%0A782e2a%0Aq0"),
+        (
+            "LIST bindings count:1",
+            "ITEM from:e queue:b key:x.*\nOK count:1 more:yes after:e%0A782e2a%0Aq0",
+        ),
         ("LIST bindings after:e%0A782e2a%0Aq0", "ITEM from:e queue:a%20a key:x.*\nOK count:1"),
         ("LIST bindings after:e", "OK count:0"),
         ("LIST bindings after:e%0Azz%0Aq0", "ERR 103 bad-option…"),
