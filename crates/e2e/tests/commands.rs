@@ -164,6 +164,8 @@ fn policies_are_kept() {
     let mut broker = Broker::start();
     broker.done("declare queue small --max-length 1 --overflow reject --max-attempts 5");
     broker.crash();
+    let queues = broker.json("ls queues --json");
+    assert_eq!((&queues[0]["max_length"], &queues[0]["max_attempts"]), (&json!(1), &json!(5)));
     broker.done("pub queue:small one");
     broker.refused("pub queue:small two", "403 queue-full");
     broker.refused("declare queue small --max-length 2 --max-attempts 5", "205 ");

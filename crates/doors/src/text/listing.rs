@@ -5,8 +5,8 @@ use super::publish::text;
 use super::refusal::Refused;
 use super::talk::Talk;
 use courant::{
-    BindingPlace, ExchangeId, ExchangeKind, HeaderFilter, ListedBinding, Name, QueueId, Refusal,
-    Target,
+    BindingPlace, ExchangeId, ExchangeKind, HeaderFilter, ListedBinding, Name, Overflow, QueueId,
+    QueueOptions, Refusal, Target,
 };
 use courant_wire::text::{Destination, DestinationKind, Key, Line, Listed, Options, reply};
 
@@ -29,9 +29,7 @@ impl Talk {
                         .number("open", counts.leased)
                         .number("bytes", counts.bytes)
                         .number("subscriptions", u64::from(counts.subscriptions));
-                    if !policies.durable {
-                        line = line.yes_no("durable", false);
-                    }
+                    line = write_policies(line, policies);
                     line.end();
                 }
                 (part.items.len(), part.more)
@@ -175,4 +173,38 @@ fn read_place(text: &str) -> Option<BindingPlace> {
         Target::Exchange(ExchangeId(target.strip_prefix('e')?.parse().ok()?))
     };
     Some(BindingPlace { exchange, at: Some((key.into(), target)) })
+}
+
+/// Adds the policies of a queue that are not the usual ones, with the keys of DECLARE.
+fn write_policies<'o>(mut line: Line<'o>, policies: &QueueOptions) -> Line<'o> {
+    let usual = QueueOptions::default();
+    if !policies.durable {
+        line = line.yes_no("durable", false);
+    }
+    for (key, is_set) in
+        [(Key::Exclusive, policies.exclusive), (Key::AutoDelete, policies.auto_delete)]
+    {
+        if is_set {
+            line = line.yes_no(key.name(), true);
+        }
+    }
+    let visibility = Some(policies.visibility_ms).filter(|ms| *ms != usual.visibility_ms);
+    for (key, number) in [
+        (Key::Visibility, visibility),
+        (Key::Expires, policies.expires_ms),
+        (Key::MaxLength, policies.max_length),
+        (Key::MaxBytes, policies.max_bytes),
+        (Key::MaxMessageBytes, policies.max_message_bytes.map(u64::from)),
+        (Key::MessageTtl, policies.message_ttl_ms),
+        (Key::MaxAttempts, policies.max_attempts.map(u64::from)),
+    ] {
+        if let Some(number) = number {
+            line = line.number(key.name(), number);
+        }
+    }
+    match policies.overflow {
+        Overflow::Reject => line,
+        Overflow::Block => line.token("overflow", b"block"),
+        Overflow::DropOldest => line.token("overflow", b"drop-oldest"),
+    }
 }
