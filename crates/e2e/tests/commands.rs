@@ -154,6 +154,8 @@ fn lists_page_through_everything_and_purge_empties() {
     assert_eq!(table.lines().count(), 1101, "titles, and a line for each");
     assert!(table.starts_with("queue  ready  open "), "{table}");
     assert_eq!(broker.done("purge queue:q1099"), "purged queue:q1099 messages 1\n");
+    let again = json!({"purged": "queue:q1099", "messages": 0});
+    assert_eq!(broker.json("purge queue:q1099 --json"), [again]);
     broker.refused("get queue:q1099", "402 nothing-waiting");
     assert_eq!(broker.done("ls exchanges"), "no exchanges\n");
     broker.refused("purge queue:nothing", "201 no-such-queue");

@@ -145,6 +145,11 @@ pub(crate) fn shown(key: &str, value: &str) -> String {
     Kind::of(key).shown(value)
 }
 
+/// A value for a program: numbers in their smallest unit.
+pub(crate) fn json(key: &str, value: &str) -> Value {
+    Kind::of(key).json(value)
+}
+
 /// Where the column of a key is aligned.
 pub(crate) fn align(key: &str) -> Align {
     match Kind::of(key) {

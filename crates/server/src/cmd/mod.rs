@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::folder_report::print;
+use crate::item;
 
 mod bind;
 mod check;
@@ -111,8 +112,8 @@ impl Command {
 /// Says on stdout what was done: `declared queue:orders`, or the same as a JSON object.
 fn told(json: bool, words: &[(&str, &str)]) -> anyhow::Result<()> {
     if json {
-        let members = words.iter().map(|(key, value)| (*key, serde_json::Value::from(*value)));
-        return print(&format!("{}\n", crate::item::object(members)));
+        let members = words.iter().map(|(key, value)| (*key, item::json(key, value)));
+        return print(&format!("{}\n", item::object(members)));
     }
     let words: Vec<String> = words.iter().map(|(key, value)| format!("{key} {value}")).collect();
     print(&format!("{}\n", words.join(" ")))
