@@ -370,14 +370,17 @@ impl Rig {
         }
         self.now_ms += ms;
         self.oracle.now_ms = self.now_ms;
-        while self.engine.expire(self.now_ms, &mut self.effects) {}
+        self.expire_all();
+    }
+
+    /// What is open and due comes back.
+    pub(crate) fn expect_returns(&mut self) {
         let due = self.oracle.open.iter().filter(|open| open.deadline_ms <= self.now_ms);
         let due: Vec<Handle> = due.map(|open| open.handle).collect();
         self.count("leases expired", due.len() as u64);
         for handle in due {
             self.oracle.close(handle, None);
         }
-        self.expire_all();
     }
 
     pub(crate) fn detach(&mut self, session: u8, mixed: bool) {

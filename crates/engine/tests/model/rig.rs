@@ -327,6 +327,7 @@ impl Rig {
                 break;
             }
         }
+        self.expect_returns();
         self.oracle.expire_transient();
         let expired = std::mem::take(&mut self.oracle.expired);
         self.count("messages expired", expired);
