@@ -8,6 +8,9 @@
 #[path = "../../crates/server/src/config/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "a target looks at files only")]
 mod config;
+#[path = "../../crates/server/src/quantity.rs"]
+#[allow(dead_code, reason = "a target looks at files only")]
+mod quantity;
 
 use config::{Environment, OPTIONS, check};
 use libfuzzer_sys::fuzz_target;
