@@ -337,7 +337,9 @@ fn admit_one(
         Stats::add(&shard.stats.disk_full, 1);
         return Err(NoRoom::Refused(Refusal::DiskFull));
     }
-    state.engine.find_room(route, size, desk.may_hold)?;
+    // The sum is a u32, and so is a part of it.
+    let body = u32::try_from(message.payload.len()).unwrap_or(size);
+    state.engine.find_room(route, (size, body), desk.may_hold)?;
     let seq = state.engine.admit(size).map_err(NoRoom::Refused)?;
     let meta = shard.meta(codec::PUBLISHED, seq);
     let body = [envelope, message.payload];

@@ -280,6 +280,11 @@ impl Session {
         self.shard.lock().engine.exchange_of(self.id, Operation::Inspect, name).map(|_| ())
     }
 
+    /// How an exchange routes; `None` if it does not exist.
+    pub fn exchange_kind(&self, name: &str) -> Option<ExchangeKind> {
+        self.shard.lock().engine.kind_of(self.id, name)
+    }
+
     /// The wire key of the first option by which an exchange that is there differs.
     pub fn exchange_difference(
         &self,

@@ -135,6 +135,10 @@ async fn headers_and_weights_bind() {
         ("BIND exchange:w queue:q weight:10", "OK"),
         ("PUB exchange:w key:a mandatory:yes 0\n", "OK msg_id:400000b"),
         ("BIND exchange:w queue:q key:x", "ERR 212 bad-binding…"),
+        ("DECLARE exchange:d kind:direct", "OK"),
+        ("BIND exchange:d queue:q weight:5", "ERR 212 bad-binding…"),
+        ("BIND exchange:d queue:q match:all h:a=b", "ERR 212 bad-binding…"),
+        ("BIND exchange:h queue:q weight:5", "ERR 212 bad-binding…"),
         ("SUB exchange:h mode:live", "ERR 113 not-supported…"),
     ])
     .await;

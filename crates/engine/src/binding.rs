@@ -71,6 +71,13 @@ impl Engine {
         there.spec.differing(&spec)
     }
 
+    /// How an exchange routes, for who may bind to it; `None` if it is not there.
+    pub fn kind_of(&self, session: SessionId, name: &str) -> Option<ExchangeKind> {
+        let who = self.floor.sessions.get(session.0)?;
+        let id = self.find_exchange(who.namespace, name)?;
+        self.ledger.exchanges.get(&id).map(|there| there.spec.kind)
+    }
+
     /// Where a live subscription listens: an exchange that routes by key alone, to many.
     pub fn live_place(
         &self,

@@ -16,7 +16,7 @@ use crate::lifetime::{Lifetime, NEVER};
 use crate::limits::{MESSAGE_BYTES_MAX, SEQ_BLOCK};
 use crate::name::{ExchangeId, Name, QueueId};
 use crate::queue::{FloorQueue, QueueCounts};
-use crate::record::Record;
+use crate::record::{Record, Targets};
 use crate::refusal::Refusal;
 pub use crate::route::{Publish, Route};
 use crate::session::Session;
@@ -157,6 +157,14 @@ impl Engine {
 
     /// Applies a record that is committed. Total: it never refuses.
     pub fn apply(&mut self, record: &Record<'_>, effects: &mut Effects) {
+        if let Record::Published { seq, size, lifetime, targets, .. } = *record {
+            let changed = self.ledger.apply(record);
+            if changed == 0 {
+                effects.noops += 1;
+            }
+            self.arrive((seq, size), (lifetime, changed > 0), targets);
+            return;
+        }
         let before = self.load_before(record);
         let loose = self.loosen(record);
         let changed = self.ledger.apply(record);
@@ -164,21 +172,6 @@ impl Engine {
             effects.noops += 1;
         }
         match *record {
-            Record::Published { seq, size, lifetime, targets, .. } => {
-                self.floor.next_seq = self.floor.next_seq.max(seq.saturating_add(1));
-                for target in targets.iter() {
-                    if let Some(queue) = self.floor.queues.get_mut(&target) {
-                        queue.arrived(size);
-                        Floor::note_over(&mut self.floor.over, queue);
-                        let until_ms = lifetime.until_ms(queue.options.message_ttl_ms);
-                        if until_ms != NEVER && changed > 0 {
-                            let timers = &mut self.floor.timers;
-                            note_durable(&mut self.ledger, queue, until_ms, timers);
-                        }
-                        Floor::mark(&mut self.floor.dirty, queue);
-                    }
-                }
-            }
             Record::Settled { queue, ranges, .. } => {
                 let bytes = before.1.saturating_sub(self.load_before(record).1);
                 if let Some(queue) = self.floor.queues.get_mut(&queue) {
@@ -213,6 +206,29 @@ impl Engine {
                 for exchange in loose {
                     self.lost_binding(exchange);
                 }
+            }
+        }
+    }
+
+    /// Brings the floor in line with a message that was just applied.
+    #[inline]
+    fn arrive(
+        &mut self,
+        (seq, size): (u64, u32),
+        (lifetime, has_changed): (Lifetime, bool),
+        targets: Targets<'_>,
+    ) {
+        self.floor.next_seq = self.floor.next_seq.max(seq.saturating_add(1));
+        for target in targets.iter() {
+            if let Some(queue) = self.floor.queues.get_mut(&target) {
+                queue.arrived(size);
+                Floor::note_over(&mut self.floor.over, queue);
+                let until_ms = lifetime.until_ms(queue.options.message_ttl_ms);
+                if until_ms != NEVER && has_changed {
+                    let timers = &mut self.floor.timers;
+                    note_durable(&mut self.ledger, queue, until_ms, timers);
+                }
+                Floor::mark(&mut self.floor.dirty, queue);
             }
         }
     }

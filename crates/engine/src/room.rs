@@ -32,12 +32,25 @@ pub enum NoRoom {
 }
 
 impl Engine {
-    /// Whether every queue of a route has room for a message. With `may_hold` a full queue that
+    /// Whether every queue of a route has room for a message: its bytes with properties, and those
+    /// of its body, which alone a limit of one message is about. With `may_hold` a full queue that
     /// blocks asks for the publisher to wait; otherwise it refuses.
-    pub fn find_room(&mut self, route: &Route, size: u32, may_hold: bool) -> Result<(), NoRoom> {
-        if !route.is_limited {
-            return Ok(());
-        }
+    #[inline]
+    pub fn find_room(
+        &mut self,
+        route: &Route,
+        bytes: (u32, u32),
+        may_hold: bool,
+    ) -> Result<(), NoRoom> {
+        if route.is_limited { self.find_limited_room(route, bytes, may_hold) } else { Ok(()) }
+    }
+
+    fn find_limited_room(
+        &mut self,
+        route: &Route,
+        (size, body): (u32, u32),
+        may_hold: bool,
+    ) -> Result<(), NoRoom> {
         let Self { ledger, floor, .. } = self;
         let mut verdict = Ok(());
         let first_held = floor.held.len();
@@ -46,8 +59,9 @@ impl Engine {
                 continue;
             };
             let options = &queue.options;
-            let most = options.max_message_bytes.map_or(u64::MAX, u64::from);
-            if u64::from(size) > most.min(options.max_bytes.unwrap_or(u64::MAX)) {
+            if options.max_message_bytes.is_some_and(|most| body > most)
+                || options.max_bytes.is_some_and(|most| u64::from(size) > most)
+            {
                 floor.held.truncate(first_held);
                 return Err(NoRoom::Refused(Refusal::MessageTooLargeForQueue));
             }
@@ -159,6 +173,7 @@ impl FloorQueue {
     }
 
     /// A message that was on its way into it arrived.
+    #[inline]
     pub(crate) fn arrived(&mut self, size: u32) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(u64::from(size));
@@ -167,6 +182,7 @@ impl FloorQueue {
 
 impl Floor {
     /// Notes that a queue that drops its oldest messages may hold too many.
+    #[inline]
     pub(crate) fn note_over(over: &mut Vec<QueueId>, queue: &mut FloorQueue) {
         if !queue.is_over && queue.is_limited && queue.options.overflow == Overflow::DropOldest {
             queue.is_over = true;

@@ -566,6 +566,7 @@ pub(crate) fn leave(
     }
 }
 
+#[inline]
 pub(crate) fn note_settles(queue: &mut FloorQueue, with_settles: &mut Vec<QueueId>) {
     if !queue.has_settles {
         queue.has_settles = true;

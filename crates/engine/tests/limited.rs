@@ -53,7 +53,7 @@ impl Bench {
     /// Admits a message; it is on its way until the record is applied.
     fn admit(&mut self, name: &str, size: u32) -> Result<(u64, Vec<u8>), NoRoom> {
         let route = self.engine.resolve(self.me, Publish::Queue(name)).unwrap();
-        self.engine.find_room(&route, size, true)?;
+        self.engine.find_room(&route, (size, size), true)?;
         let seq = self.engine.admit(size).unwrap();
         if route.durable.is_empty() {
             self.engine.note_placing(size, &route, false);
@@ -193,7 +193,7 @@ fn a_message_for_a_full_queue_goes_nowhere() {
     }
     let route = bench.engine.resolve(bench.me, Publish::Topic("x")).unwrap();
     assert_eq!(route.reach(), 2);
-    let refused = bench.engine.find_room(&route, 1, true);
+    let refused = bench.engine.find_room(&route, (1, 1), true);
     assert_eq!(refused, Err(NoRoom::Refused(Refusal::QueueFull)));
 }
 
@@ -207,7 +207,7 @@ fn a_full_queue_that_blocks_holds_until_there_is_room() {
     assert_eq!(bench.send("q", 1), Err(NoRoom::Held));
     assert!(!bench.engine.has_new_room());
     let route = bench.engine.resolve(bench.me, Publish::Queue("q")).unwrap();
-    let refused = bench.engine.find_room(&route, 1, false);
+    let refused = bench.engine.find_room(&route, (1, 1), false);
     assert_eq!(refused, Err(NoRoom::Refused(Refusal::QueueFull)), "who waited is refused");
     bench.subscribe(queue, 1);
     while bench.engine.dispatch(0, &mut bench.effects) {}

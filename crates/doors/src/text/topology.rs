@@ -173,6 +173,11 @@ impl Talk {
             _ => BindTo::Exchange(name),
         };
         let key = &binding_key(options)?[..];
+        if let Some(kind) = self.session.exchange_kind(exchange)
+            && !takes(kind, options)
+        {
+            return Err(Refused::about(Refusal::BadBinding, exchange));
+        }
         let request = if is_bind {
             Topology::Bind { exchange, to, key }
         } else {
@@ -243,6 +248,13 @@ fn exchange_options<'a>(
     };
     let (is_internal, auto_delete) = (is_set(Key::Internal), is_set(Key::AutoDelete));
     ExchangeOptions { kind, is_internal, auto_delete, alternate }
+}
+
+/// Whether what a binding says is of the kind of its exchange.
+fn takes(kind: ExchangeKind, options: &Options<'_>) -> bool {
+    let has_filter = options.get(Key::Match).is_some() || options.headers().next().is_some();
+    let has_weight = options.get(Key::Weight).is_some();
+    (!has_filter || kind == ExchangeKind::Headers) && (!has_weight || kind == ExchangeKind::Hash)
 }
 
 /// What a binding says, in bytes: its `key:`, its weight, or its filter of headers.

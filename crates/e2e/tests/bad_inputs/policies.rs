@@ -98,7 +98,7 @@ fn limits() -> Vec<Case> {
         ),
         sequence(
             "a message larger than its queue takes",
-            "DECLARE queue:p.small max_message_bytes:20 durable:no\n\
+            "DECLARE queue:p.small max_message_bytes:4 durable:no\n\
              PUB queue:p.small 30\n123456789012345678901234567890\n\
              PUB queue:p.small 4\nabcd\nDELETE queue:p.small\n",
             &["OK", "ERR 404 message-too-large-for-queue ", "OK ", "OK"],
