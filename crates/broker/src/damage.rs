@@ -4,6 +4,7 @@
 //! the others go on in their order. What the operating system would not read may come back: the
 //! delivery returns to its queue after a while.
 
+use crate::reader::Failed;
 use crate::shard::{Shard, Touched, flush};
 use crate::snapshot::state_lane;
 use crate::stats::Stats;
@@ -17,19 +18,23 @@ const GO_BACK_MS: u64 = 1_000;
 
 impl Shard {
     /// Deals with deliveries whose bodies could not be read. None of them was handed over.
-    pub(crate) fn unreadable(&self, session: Option<SessionId>, failed: &[(Delivery, ReadError)]) {
-        for (delivery, error) in failed {
-            if delivery.lease == Lease::NONE {
-                let seq = delivery.seq;
+    pub(crate) fn unreadable(&self, session: Option<SessionId>, failed: &[Failed]) {
+        for (deliveries, error) in failed {
+            let Some(seq) = deliveries.first().map(|delivery| delivery.seq) else { continue };
+            for _ in deliveries.iter().filter(|delivery| delivery.lease == Lease::NONE) {
                 tracing::error!(seq, %error, "a message that settles itself cannot be read: lost");
                 Stats::add(&self.stats.corrupt, 1);
             }
             match error {
-                ReadError::Io { .. } => self.go_back(session, delivery, error),
-                ReadError::Rotten { file, offset } => {
-                    self.park(delivery.seq, &format!("{file}, offset {offset}"));
+                ReadError::Io { .. } => {
+                    for delivery in deliveries {
+                        self.go_back(session, delivery, error);
+                    }
                 }
-                ReadError::NotFound => self.park(delivery.seq, "not in the log"),
+                ReadError::Rotten { file, offset } => {
+                    self.park(seq, &format!("{file}, offset {offset}"));
+                }
+                ReadError::NotFound => self.park(seq, "not in the log"),
             }
         }
     }

@@ -189,21 +189,24 @@ fn patiently(mut read: impl FnMut() -> Result<(), ReadError>) -> Result<(), Read
     }
 }
 
-/// Reads bodies into a batch of their own. Those that cannot be read are left out, and given with
-/// the reason: nothing wrong is ever handed over.
+/// Deliveries of one message that could not be read, and why.
+pub(crate) type Failed = (Vec<Delivery>, ReadError);
+
+/// Reads bodies into a batch of their own, each once. Those that cannot be read are left out, and
+/// all their deliveries given with the reason: nothing wrong is ever handed over.
 pub(crate) fn read(
     store: &dyn Store,
     shard: u16,
     wanted: &[Delivery],
-) -> (Arc<Batch>, Vec<(Delivery, ReadError)>) {
+) -> (Arc<Batch>, Vec<Failed>) {
     let mut batch = OpenBatch::new();
     let mut failed = Vec::new();
     let mut body = Vec::new();
     let mut sorted = wanted.to_vec();
     sorted.sort_unstable_by_key(|delivery| delivery.seq);
-    sorted.dedup_by_key(|delivery| delivery.seq);
-    for delivery in sorted {
-        let (lane, seq) = (LaneId(shard), delivery.seq);
+    for same in sorted.chunk_by(|one, other| one.seq == other.seq) {
+        let Some(Delivery { seq, .. }) = same.first().copied() else { continue };
+        let lane = LaneId(shard);
         body.clear();
         match patiently(|| fetch(store, lane, seq, &mut body)) {
             Ok(()) => {
@@ -212,7 +215,7 @@ pub(crate) fn read(
                     FrameMeta { kind, version, critical: true, lane, seq: Seq(seq), term: 0 };
                 batch.push(meta, &[], &[&body]);
             }
-            Err(error) => failed.push((delivery, error)),
+            Err(error) => failed.push((same.to_vec(), error)),
         }
     }
     (batch.seal(), failed)

@@ -300,6 +300,33 @@ async fn what_is_on_its_way_is_kept() {
     assert_eq!(got, (0..600).collect::<Vec<_>>());
 }
 
+/// A message that cannot be read goes back to all queues that it was handed over from.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_deliveries_of_a_message_go_back() {
+    let gated = tokio::task::block_in_place(|| courant::testing::gated(options()));
+    let (broker, gate) = gated.unwrap();
+    let mut client = Client::new(&broker);
+    client.session.declare_topic("t").await.unwrap();
+    for name in ["a", "b"] {
+        client.subscribe(Subscribed::Durable("t", b"", name), 1, 0).await;
+        client.session.unsubscribe(1).unwrap();
+    }
+    fill(&mut client, Destination::Topic("t"), 0..1, KIB).await;
+    // Of the bodies only the latest batch is in memory.
+    client.declare("q").await;
+    fill(&mut client, Destination::Queue("q"), 0..1, KIB).await;
+    for (tag, queue) in [(1, "t/a"), (2, "t/b")] {
+        let options = courant::SubscribeOptions::default();
+        client.session.subscribe(Subscribed::Queue(queue), tag, options).await.unwrap();
+    }
+    // One body for both, tried three times.
+    gate.fail_reads(3);
+    client.session.begin_deliveries();
+    let got = client.take(2).await;
+    assert!(got.iter().all(|got| got.attempt == 2), "{got:?}");
+    assert_ne!(got[0].tag, got[1].tag);
+}
+
 /// What was claimed is not needed any more once nobody waits for the claim.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_that_is_given_up_keeps_nothing() {

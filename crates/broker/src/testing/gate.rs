@@ -3,6 +3,7 @@
 
 use courant_storage::disk::{Disk, File};
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Lets syncs pass, or not.
@@ -10,6 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 pub struct Gate {
     is_shut: Mutex<bool>,
     is_reader_shut: Mutex<bool>,
+    /// So many reads of bodies fail.
+    failing_reads: AtomicU32,
     changed: Condvar,
 }
 
@@ -34,6 +37,16 @@ impl Gate {
     pub fn open_reader(&self) {
         *self.is_reader_shut.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.changed.notify_all();
+    }
+
+    /// The next so many reads of bodies fail with an I/O error.
+    pub fn fail_reads(&self, count: u32) {
+        self.failing_reads.store(count, Ordering::SeqCst);
+    }
+
+    fn fails_read(&self) -> bool {
+        let one_less = |count: u32| count.checked_sub(1);
+        self.failing_reads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
     }
 
     fn pass(&self, is_shut: &Mutex<bool>) {
@@ -98,6 +111,9 @@ impl File for GatedFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         if std::thread::current().name() == Some("courant-reader") {
             self.gate.pass(&self.gate.is_reader_shut);
+            if self.gate.fails_read() {
+                return Err(io::Error::from_raw_os_error(5));
+            }
         }
         self.file.read_at(into, offset)
     }
