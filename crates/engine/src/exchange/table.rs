@@ -40,7 +40,7 @@ impl<T: Endpoint> Table<T> {
         Self { by_key: BTreeMap::new(), count: 0, index }
     }
 
-    /// Adds a binding whose key is [`bindable`]; says whether it is new.
+    /// Adds a binding whose key is `bindable`; says whether it is new.
     pub fn bind(&mut self, key: &Key, end: T) -> bool {
         if !self.by_key.entry(Key::clone(key)).or_default().insert(end) {
             return false;
@@ -119,7 +119,7 @@ impl<T: Endpoint> Table<T> {
     }
 
     /// Adds where a message with that key and these headers goes, perhaps more than once each. Of a
-    /// hash exchange nothing: [`Self::choose`] says it.
+    /// hash exchange nothing: `choose` says it.
     pub fn find(&self, key: &[u8], headers: &[Header<'_>], found: &mut Vec<T>) {
         match &self.index {
             Index::Direct => found.extend(self.by_key.get(key).into_iter().flatten()),
