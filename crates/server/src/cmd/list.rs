@@ -22,7 +22,7 @@ Examples:
   courant ls bindings --json
 ";
 
-/// List queues, exchanges, bindings, subscriptions, sessions, workers or namespaces
+/// List queues, exchanges, bindings, workers or namespaces
 #[derive(Debug, Args)]
 #[command(after_help = format!("{HELP}\n{COMMON_EXIT_CODES}"))]
 pub(crate) struct List {
@@ -42,8 +42,6 @@ enum What {
     Queues,
     Exchanges,
     Bindings,
-    Subscriptions,
-    Sessions,
     Workers,
     Namespaces,
 }
@@ -54,8 +52,6 @@ impl What {
             Self::Queues => "queues",
             Self::Exchanges => "exchanges",
             Self::Bindings => "bindings",
-            Self::Subscriptions => "subscriptions",
-            Self::Sessions => "sessions",
             Self::Workers => "workers",
             Self::Namespaces => "namespaces",
         }
