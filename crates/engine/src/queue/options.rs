@@ -59,7 +59,7 @@ pub struct QueueOptions {
     pub max_length: Option<u64>,
     /// Most bytes of properties and bodies of the same.
     pub max_bytes: Option<u64>,
-    /// Most bytes of properties and body of one message.
+    /// Most bytes of the body of one message.
     pub max_message_bytes: Option<u32>,
     /// What happens when `max_length` or `max_bytes` is reached.
     pub overflow: Overflow,

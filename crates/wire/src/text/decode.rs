@@ -231,6 +231,7 @@ fn with_destination<'a>(
                 conflict(Key::Ack, "mode:live")?;
                 conflict(Key::Visibility, "mode:live")?;
                 conflict(Key::Credit, "mode:live")?;
+                conflict(Key::CreditBytes, "mode:live")?;
             }
             if destination.kind == DestinationKind::Queue {
                 conflict(Key::Mode, "a queue")?;
