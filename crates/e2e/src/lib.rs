@@ -4,13 +4,14 @@
 //! a seed that is printed, and a missing binary is an error.
 //!
 //! Reading order: [`server`] starts and ends a broker, [`client`] speaks to it over a raw socket,
-//! [`cli`] runs its command line. [`stamp`] makes messages that prove what they are, [`oracle`]
-//! judges what came out, [`counts`] are its numbers, and [`campaign`] kills a broker under load
-//! again and again and asks the oracle.
+//! [`cli`] runs its command line; [`broker`] has all three for a test. [`stamp`] makes messages
+//! that prove what they are, [`oracle`] judges what came out, [`counts`] are its numbers, and
+//! [`campaign`] kills a broker under load again and again and asks the oracle.
 
 pub mod abuse;
 pub mod backlog;
 pub mod binary;
+pub mod broker;
 pub mod campaign;
 pub mod capture;
 pub mod cli;

@@ -2,72 +2,24 @@
 
 use std::time::Duration;
 
-use courant_e2e::cli::{self, Ended, Running};
+use courant_e2e::broker::Broker;
+use courant_e2e::cli::Ended;
 use courant_e2e::client::{Client, field};
 use courant_e2e::server::{DRAINED_WITHIN, Server};
 use rustix::process::Signal;
 
-struct Broker {
-    folder: tempfile::TempDir,
-    server: Option<Server>,
-}
-
-impl Broker {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        let server = Some(Server::start(folder.path()).expect("the broker starts"));
-        Self { folder, server }
-    }
-
-    fn server(&self) -> &Server {
-        self.server.as_ref().expect("the broker runs")
-    }
-
-    fn restart(&mut self) {
-        self.server.take().map(Server::stop).expect("the broker runs").expect("an orderly stop");
-        self.server = Some(Server::start(self.folder.path()).expect("the broker starts again"));
-    }
-
-    fn client(&self) -> Client {
-        Client::connect(self.server().address().expect("ready")).expect("a connection")
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ended {
-        cli::run(self.server().address().expect("ready"), arguments).expect("it ends")
-    }
-
-    fn run_with(&self, arguments: &[&str], input: &str) -> Ended {
-        let address = self.server().address().expect("ready");
-        cli::run_with(address, arguments, input.as_bytes()).expect("it ends")
-    }
-
-    /// Runs it, and fails unless it ends with 0.
-    fn done(&self, arguments: &[&str]) -> String {
-        self.run(arguments).success().expect("status 0")
-    }
-
-    fn start_cli(&self, arguments: &[&str]) -> Running {
-        cli::start(self.server().address().expect("ready"), arguments).expect("it starts")
-    }
-
-    fn shell(&self, line: &str) -> Ended {
-        let address = self.server().address().expect("ready");
-        cli::shell(address, line, self.folder.path()).and_then(Running::end).expect("it ends")
-    }
-
-    /// Publishes to a topic until a message reaches so many queues.
-    fn publish_until_queued(&self, topic: &str, body: &str) {
-        let mut client = self.client();
-        for _ in 0..3000 {
-            let command = format!("PUB {topic} {}\n{body}\n", body.len());
-            let fields = client.call(command.as_bytes()).expect("a confirm");
-            if field(&fields, "queues") != Some("0") {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
+/// Publishes to a topic until a message reaches a queue.
+fn publish_until_queued(broker: &Broker, topic: &str, body: &str) {
+    let mut client = broker.client();
+    for _ in 0..3000 {
+        let command = format!("PUB {topic} {}\n{body}\n", body.len());
+        let fields = client.call(command.as_bytes()).expect("a confirm");
+        if field(&fields, "queues") != Some("0") {
+            return;
         }
-        panic!("nobody subscribed to {topic}");
+        std::thread::sleep(Duration::from_millis(5));
     }
+    panic!("nobody subscribed to {topic}");
 }
 
 #[test]
@@ -170,9 +122,9 @@ fn a_live_subscription_prints_what_is_published_meanwhile() {
     let broker = Broker::start();
     let mut client = broker.client();
     client.line("DECLARE topic:live").unwrap();
-    let running = broker.start_cli(&["sub", "topic:live", "--live", "--count", "2"]);
+    let running = broker.begin(&["sub", "topic:live", "--live", "--count", "2"]);
     // Nothing tells when the subscription stands, so one publishes until it ends.
-    let address = broker.server().address().unwrap();
+    let address = broker.address();
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     std::thread::scope(|scope| {
         scope.spawn(move || sender.send(running.end()));
@@ -198,8 +150,8 @@ fn a_live_subscription_prints_what_is_published_meanwhile() {
 fn a_session_subscription_acks_and_ends_at_its_count() {
     let broker = Broker::start();
     broker.client().line("DECLARE topic:news").unwrap();
-    let running = broker.start_cli(&["sub", "topic:news", "--count", "1"]);
-    broker.publish_until_queued("topic:news", "first");
+    let running = broker.begin(&["sub", "topic:news", "--count", "1"]);
+    publish_until_queued(&broker, "topic:news", "first");
     assert_eq!(running.end().and_then(Ended::success).unwrap(), "first\n");
 }
 
@@ -208,8 +160,8 @@ fn a_named_subscriber_survives_a_restart() {
     let mut broker = Broker::start();
     let mut client = broker.client();
     client.line("DECLARE topic:events").unwrap();
-    let running = broker.start_cli(&["sub", "topic:events", "--name", "billing", "--count", "1"]);
-    broker.publish_until_queued("topic:events", "while there");
+    let running = broker.begin(&["sub", "topic:events", "--name", "billing", "--count", "1"]);
+    publish_until_queued(&broker, "topic:events", "while there");
     assert_eq!(running.end().and_then(Ended::success).unwrap(), "while there\n");
     broker.done(&["pub", "topic:events", "while away"]);
     broker.restart();
@@ -277,8 +229,7 @@ fn a_refusal_in_the_middle_of_lines_counts_the_confirmed() {
     let broker = Broker::start();
     let mut lines = "short\n".repeat(3);
     lines.push_str(&"x".repeat(17 << 20));
-    let address = broker.server().address().unwrap();
-    let mut running = cli::start(address, &["pub", "queue:big", "--declare", "--lines"]).unwrap();
+    let mut running = broker.begin("pub queue:big --declare --lines");
     // The client may end before it has read all.
     let _ = running.feed(lines.as_bytes());
     let ended = running.end().unwrap();
@@ -293,7 +244,7 @@ fn signals_end_a_subscription() {
     broker.done(&["pub", "queue:s", "x", "--declare"]);
     for signal in [Signal::TERM, Signal::INT] {
         broker.done(&["pub", "queue:s", "x"]);
-        let running = broker.start_cli(&["sub", "queue:s"]);
+        let running = broker.begin(&["sub", "queue:s"]);
         assert_eq!(running.line().unwrap().as_deref(), Some("x"));
         running.signal(signal).unwrap();
         let ended = running.end().unwrap();
@@ -311,11 +262,11 @@ fn sigterm_drains_and_ends_with_zero() {
     idle.message().unwrap();
     let mut half = broker.client();
     half.send(b"PUB queue:d 100\nhalf").unwrap();
-    let silent = Client::raw(broker.server().address().unwrap()).unwrap();
-    let exit = broker.server.take().unwrap().terminate(DRAINED_WITHIN).unwrap();
+    let silent = Client::raw(broker.address()).unwrap();
+    let exit = broker.terminate(DRAINED_WITHIN);
     assert_eq!(exit.status.code(), Some(0), "{exit:?}");
     drop(silent);
-    broker.server = Some(Server::start(broker.folder.path()).unwrap());
+    broker.start_again();
     assert_eq!(broker.done(&["sub", "queue:d", "--count", "1"]), "kept\n");
 }
 
@@ -329,7 +280,7 @@ fn serve_says_what_to_type_next() {
 #[test]
 fn a_second_broker_on_the_folder_is_refused() {
     let broker = Broker::start();
-    let second = Server::start(broker.folder.path());
+    let second = Server::start(&broker.data());
     let error = format!("{:#}", second.expect_err("two brokers on one folder"));
     assert!(error.contains("ended before it was ready"), "{error}");
     broker.done(&["pub", "queue:still", "there", "--declare"]);

@@ -1,55 +1,8 @@
 //! The commands that make, look at and take away what a broker has, as a person or a script uses
 //! them. Where something must survive, the broker is killed with `kill -9` in between.
 
-use courant_e2e::cli::{self, Ended};
-use courant_e2e::client::Client;
-use courant_e2e::server::Server;
-use serde_json::{Value, json};
-
-struct Broker {
-    folder: tempfile::TempDir,
-    server: Option<Server>,
-}
-
-impl Broker {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        let server = Some(Server::start(folder.path()).expect("the broker starts"));
-        Self { folder, server }
-    }
-
-    /// `kill -9`, and a start on the same folder.
-    fn crash(&mut self) {
-        self.server.take().map(Server::kill).expect("the broker runs").expect("it is killed");
-        self.server = Some(Server::start(self.folder.path()).expect("the broker starts again"));
-    }
-
-    fn run(&self, line: &str) -> Ended {
-        let address = self.server.as_ref().and_then(|server| server.address().ok());
-        let words: Vec<&str> = line.split(' ').collect();
-        cli::run(address.expect("ready"), &words).expect("it ends")
-    }
-
-    /// Runs it, and fails unless it ends with 0.
-    fn done(&self, line: &str) -> String {
-        self.run(line).success().unwrap_or_else(|error| panic!("{line}: {error:#}"))
-    }
-
-    /// Its lines of JSON.
-    fn json(&self, line: &str) -> Vec<Value> {
-        let out = self.done(line);
-        out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-    }
-
-    /// Runs it; it has to be refused with this number and name, and to print nothing.
-    fn refused(&self, line: &str, refusal: &str) -> String {
-        let ended = self.run(line);
-        assert_eq!(ended.code(), Some(1), "{line}: {ended:?}");
-        assert_eq!(ended.stdout, "", "{line}");
-        assert!(ended.stderr.contains(refusal), "{line}: {}", ended.stderr);
-        ended.stderr
-    }
-}
+use courant_e2e::broker::Broker;
+use serde_json::json;
 
 #[test]
 fn what_is_declared_is_said_and_survives() {
@@ -59,7 +12,7 @@ fn what_is_declared_is_said_and_survives() {
     assert_eq!(broker.json("declare topic events --json"), [json!({"declared": "topic:events"})]);
     broker.done("declare exchange logs --kind direct");
     broker.done("bind exchange:logs queue:orders --key k");
-    broker.crash();
+    broker.kill();
     broker.done("pub queue:orders one");
     broker.done("pub topic:events nobody");
     // Declared again with the same options it stays as it is, with others it is refused.
@@ -80,10 +33,10 @@ fn get_takes_what_was_printed_and_nothing_else() {
         looked.lines().filter_map(|line| line.split_once('\t')).map(|it| it.1).collect();
     assert_eq!(bodies, ["1", "2", "3"], "{looked}");
     assert_eq!(broker.done("get queue:q"), "1\n");
-    broker.crash();
+    broker.kill();
     let messages = broker.json("get queue:q --count 100 --json");
     assert_eq!(messages.iter().map(|it| &it["body"]).collect::<Vec<_>>(), ["2", "3"]);
-    broker.crash();
+    broker.kill();
     let stderr = broker.refused("get queue:q", "402 nothing-waiting");
     assert!(stderr.starts_with("courant: refused: "), "{stderr}");
 }
@@ -94,7 +47,7 @@ fn show_and_a_routing_key() {
     broker.done("declare queue errors");
     broker.done("declare exchange logs");
     broker.done("bind exchange:logs queue:errors --key error");
-    broker.crash();
+    broker.kill();
     broker.done("pub exchange:logs broken --key error");
     broker.done("pub exchange:logs fine --key info");
     let shown = broker.json("show queue:errors --json");
@@ -115,9 +68,8 @@ fn get_takes_more_than_one_batch_in_order() {
     let broker = Broker::start();
     let numbers: Vec<String> = (0..100).map(|number: u32| number.to_string()).collect();
     let lines = numbers.join("\n") + "\n";
-    let address = broker.server.as_ref().unwrap().address().unwrap();
-    let arguments = ["pub", "queue:many", "--declare", "--lines"];
-    cli::run_with(address, &arguments, lines.as_bytes()).and_then(Ended::success).unwrap();
+    let published = broker.run_with("pub queue:many --declare --lines", &lines);
+    published.success().unwrap();
     assert_eq!(broker.done("get queue:many --count 1000"), lines);
     broker.refused("get queue:many", "402 nothing-waiting");
 }
@@ -140,12 +92,12 @@ fn delete_has_conditions() {
 #[test]
 fn lists_page_through_everything_and_purge_empties() {
     let mut broker = Broker::start();
-    let mut client = Client::connect(broker.server.as_ref().unwrap().address().unwrap()).unwrap();
+    let mut client = broker.client();
     for number in 0..1100 {
         client.line(&format!("DECLARE queue:q{number:04}")).unwrap();
     }
     broker.done("pub queue:q1099 body");
-    broker.crash();
+    broker.kill();
     let queues = broker.json("ls queues --json");
     assert_eq!(queues.len(), 1100);
     assert_eq!(queues[1099]["queue"], "q1099");
@@ -165,7 +117,7 @@ fn lists_page_through_everything_and_purge_empties() {
 fn policies_are_kept() {
     let mut broker = Broker::start();
     broker.done("declare queue small --max-length 1 --overflow reject --max-attempts 5");
-    broker.crash();
+    broker.kill();
     let queues = broker.json("ls queues --json");
     assert_eq!((&queues[0]["max_length"], &queues[0]["max_attempts"]), (&json!(1), &json!(5)));
     broker.done("pub queue:small one");
@@ -192,7 +144,7 @@ fn completions_and_pages_need_no_broker() {
     let broker = Broker::start();
     assert!(broker.done("completions bash").contains("complete -F"));
     assert!(broker.done("man declare queue").contains("max"));
-    let folder = broker.folder.path().join("pages");
+    let folder = broker.folder().join("pages");
     std::fs::create_dir(&folder).unwrap();
     broker.done(&format!("man --dir {}", folder.display()));
     assert!(folder.join("courant-get.1").exists());

@@ -1,45 +1,13 @@
 //! What has to hold over one restart, step by step: the small, certain companions of the campaign
 //! in `kill9.rs`, which finds such things by chance.
 
+use courant_e2e::broker::{Broker, bodies};
 use courant_e2e::client::{Client, Message};
-use courant_e2e::server::Server;
-
-struct Broker {
-    folder: tempfile::TempDir,
-    server: Option<Server>,
-}
-
-impl Broker {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        let server = Some(Server::start(folder.path()).expect("the broker starts"));
-        Self { folder, server }
-    }
-
-    fn client(&self) -> Client {
-        let address = self.server.as_ref().expect("the broker runs").address().expect("ready");
-        Client::connect(address).expect("a connection")
-    }
-
-    fn kill(&mut self) {
-        self.server.take().expect("the broker runs").kill().expect("a kill");
-        self.server = Some(Server::start(self.folder.path()).expect("the broker starts again"));
-    }
-
-    fn stop(&mut self) {
-        self.server.take().expect("the broker runs").stop().expect("an orderly stop");
-        self.server = Some(Server::start(self.folder.path()).expect("the broker starts again"));
-    }
-}
 
 /// Takes `count` messages and leaves them open.
 fn take(client: &mut Client, queue: &str, count: usize) -> Vec<Message> {
     client.line(&format!("SUB queue:{queue} sub_id:{queue} credit:1000")).expect("a subscription");
     (0..count).map(|_| client.message().expect("a message")).collect()
-}
-
-fn bodies(messages: &[Message]) -> Vec<String> {
-    messages.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect()
 }
 
 /// Each opening begins a block of numbers: the first message in it is as good as any other.
@@ -52,7 +20,7 @@ fn the_first_message_of_a_run_comes_out_in_the_next() {
         if run % 2 == 0 {
             broker.kill();
         } else {
-            broker.stop();
+            broker.restart();
         }
         let mut client = broker.client();
         for number in 0..2 {
@@ -138,7 +106,7 @@ fn synced_acks_hold_and_others_hold_over_an_orderly_stop() {
     let messages = take(&mut client, "q", 4);
     assert_eq!(bodies(&messages), ["a", "c", "e", "f"]);
     client.line(&format!("ACK msg_id:{}", messages[2].handle.unwrap())).unwrap();
-    broker.stop();
+    broker.restart();
     assert_eq!(bodies(&take(&mut broker.client(), "q", 3)), ["a", "c", "f"]);
 }
 
