@@ -10,6 +10,7 @@ use crate::local_log::LocalLog;
 use crate::options::Options;
 use crate::outbox::Outbox;
 use crate::outlet::Outlet;
+use crate::quota::Limits;
 use crate::recovery::{self, Replayed};
 use crate::session::Session;
 use crate::shard::Shard;
@@ -59,6 +60,7 @@ struct Inner {
     upkeep: Arc<Mutex<Upkeep>>,
     budget: Arc<Budget>,
     gate: Gate,
+    limits: Mutex<Limits>,
     options: Options,
     opened: Opened,
 }
@@ -185,7 +187,9 @@ impl Broker {
         let budget = Budget::new(options.outboxes_bytes_max);
         let reader_thread = Mutex::new(Some(reader_thread));
         let gate = Gate::new().map_err(|_| OpenError::Randomness)?;
-        let inner = Inner { shard, keeper, reader_thread, upkeep, budget, gate, options, opened };
+        let limits = Mutex::new(options.limits);
+        let inner =
+            Inner { shard, keeper, reader_thread, upkeep, budget, gate, limits, options, opened };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -223,6 +227,17 @@ impl Broker {
     /// are being closed.
     pub fn set_access(&self, access: Access) -> Revoked {
         access::set(&self.inner.gate, &self.inner.shard, access)
+    }
+
+    /// Caps and quotas as they are now.
+    pub fn limits(&self) -> Limits {
+        *self.inner.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts other caps and quotas in the place of those there are. What exists stays, also where
+    /// it is more than they allow; what comes next is refused then.
+    pub fn set_limits(&self, limits: Limits) {
+        *self.inner.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     /// Begins a session for a door. Whoever lost its credential since it logged in is refused.

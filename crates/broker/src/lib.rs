@@ -40,6 +40,7 @@ mod outlet;
 mod pipe;
 mod publish;
 mod purge;
+mod quota;
 mod reader;
 mod rebuild;
 mod recovery;
@@ -75,6 +76,7 @@ pub use options::Options;
 pub use outbox::Outbox;
 pub use outlet::{Flush, LiveFormat, LiveMessage, Message, Outlet, Tag};
 pub use publish::{DestinationId, Outgoing, Published, Room};
+pub use quota::Limits;
 pub use session::{Destination, Session, Subscribed};
 pub use stats::{Stats, StatsSnapshot};
 pub use subscriber::subscriber_queue;
@@ -98,6 +100,14 @@ pub mod limits {
     pub const CHUNK_BYTES_MAX: u64 = 32 << 20;
     /// Bytes of transient messages before more are refused, unless the options say otherwise.
     pub const TRANSIENT_BYTES_MAX: usize = 128 << 20;
+    /// Sessions of one namespace or user, unless the options say otherwise.
+    pub const SESSIONS_MAX: usize = 100_000;
+    /// Bindings in one namespace, unless the options say otherwise.
+    pub const BINDINGS_PER_NAMESPACE_MAX: usize = 10_000_000;
+    /// Bytes held for one connection, unless the options say otherwise.
+    pub const MEMORY_PER_CONNECTION_MAX_BYTES: u64 = 64 << 20;
+    /// Bytes held for a namespace, or for all, unless the options say otherwise.
+    pub const MEMORY_MAX_BYTES: u64 = 1 << 40;
     /// Destinations whose route one session remembers.
     pub const ROUTES_MAX: usize = 1024;
 }

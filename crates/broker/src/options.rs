@@ -1,5 +1,7 @@
 //! What an embedding program or the server may choose.
 
+use crate::quota::Limits;
+
 /// Options of a broker. All have safe defaults.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -15,6 +17,8 @@ pub struct Options {
     pub chunk_bytes_max: u64,
     /// Size of a segment of the log.
     pub segment_bytes: u64,
+    /// Caps and quotas, which [`Broker::set_limits`](crate::Broker::set_limits) changes.
+    pub limits: Limits,
     /// Switches for tests.
     #[cfg(feature = "testing")]
     pub testing: crate::testing::Testing,
@@ -29,6 +33,7 @@ impl Default for Options {
             transient_bytes_max: crate::limits::TRANSIENT_BYTES_MAX,
             chunk_bytes_max: crate::limits::CHUNK_BYTES_MAX,
             segment_bytes: courant_storage::limits::SEGMENT_BYTES,
+            limits: Limits::default(),
             #[cfg(feature = "testing")]
             testing: crate::testing::Testing::default(),
         }

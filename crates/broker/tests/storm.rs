@@ -134,6 +134,7 @@ async fn every_message_is_handled_once_over_a_log_on_disk() {
         chunk_bytes_max: 64 << 10,
         segment_bytes: 64 << 10,
         testing,
+        ..Options::default()
     };
     let open = || Broker::open_disk(SimDisk::new().mount(), options);
     let broker = tokio::task::block_in_place(open).unwrap();

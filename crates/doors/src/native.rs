@@ -19,6 +19,10 @@ pub struct NativeOptions {
     pub address: SocketAddr,
     /// Connections at a time.
     pub connections_max: usize,
+    /// Connections of one source at a time: an IPv4 address, or 64 bits of an IPv6 address.
+    pub connections_per_source_max: usize,
+    /// Those of them that have not logged in.
+    pub unauthenticated_per_source_max: usize,
     /// How long a connection may take to send CONNECT.
     pub handshake_within: Duration,
     /// A connection that is quiet for so long is asked whether it is there; after twice that it
@@ -35,6 +39,8 @@ impl Default for NativeOptions {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 7530)),
             connections_max: 16_384,
+            connections_per_source_max: 16_384,
+            unauthenticated_per_source_max: 1_000,
             handshake_within: Duration::from_secs(10),
             ping_every: Duration::from_secs(15),
             certificate: None,

@@ -77,6 +77,7 @@ impl Reload {
             // Reading made sure of a certificate where TLS is required.
             Err(error) => tracing::error!(%error, "configuration: TLS was not changed"),
         }
+        assembly.broker().set_limits(self.in_force.settings.limits());
         for line in &differences.changed {
             tracing::info!("configuration: {line}");
         }

@@ -79,6 +79,28 @@ pub(crate) const OPTIONS: &[Row] = &[
         about: "Connections of the native door at a time; more are refused",
     },
     Row {
+        key: "native.connections_per_source_max",
+        alias: None,
+        field: Field::Count(
+            |settings| &mut settings.native_connections_per_source_max,
+            1,
+            1_000_000,
+        ),
+        change: Change::Reload,
+        about: "Connections of one address at a time; of IPv6, of one network of 64 bits",
+    },
+    Row {
+        key: "native.unauthenticated_per_source_max",
+        alias: None,
+        field: Field::Count(
+            |settings| &mut settings.native_unauthenticated_per_source_max,
+            1,
+            1_000_000,
+        ),
+        change: Change::Reload,
+        about: "Those of them whose CONNECT was not accepted yet",
+    },
+    Row {
         key: "native.handshake_within",
         alias: None,
         field: Field::Time(
@@ -158,6 +180,89 @@ pub(crate) const OPTIONS: &[Row] = &[
         field: Field::Bytes(|settings| &mut settings.memory_chunk_bytes, MIB, TIB),
         change: Change::Restart,
         about: "What the places of long queues take in memory; the rest stays on disk",
+    },
+    Row {
+        key: "limits.sessions_per_namespace_max",
+        alias: None,
+        field: Field::Count(
+            |settings| &mut settings.limits_sessions_per_namespace_max,
+            0,
+            1_000_000,
+        ),
+        change: Change::Reload,
+        about: "Sessions in one namespace at a time; more are refused",
+    },
+    Row {
+        key: "limits.sessions_per_user_max",
+        alias: None,
+        field: Field::Count(|settings| &mut settings.limits_sessions_per_user_max, 1, 1_000_000),
+        change: Change::Reload,
+        about: "Sessions of one user at a time, in all namespaces together",
+    },
+    Row {
+        key: "limits.queues_per_namespace_max",
+        alias: None,
+        field: Field::Count(|settings| &mut settings.limits_queues_per_namespace_max, 1, 1_000_000),
+        change: Change::Reload,
+        about: "Queues in one namespace; more are refused, and none is removed",
+    },
+    Row {
+        key: "limits.exchanges_per_namespace_max",
+        alias: None,
+        field: Field::Count(
+            |settings| &mut settings.limits_exchanges_per_namespace_max,
+            0,
+            1_000_000,
+        ),
+        change: Change::Reload,
+        about: "Exchanges and topics in one namespace",
+    },
+    Row {
+        key: "limits.bindings_per_namespace_max",
+        alias: None,
+        field: Field::Count(
+            |settings| &mut settings.limits_bindings_per_namespace_max,
+            0,
+            1_000_000_000,
+        ),
+        change: Change::Reload,
+        about: "Bindings in one namespace",
+    },
+    Row {
+        key: "limits.memory_per_connection_max_bytes",
+        alias: None,
+        field: Field::Bytes(
+            |settings| &mut settings.limits_memory_per_connection_max_bytes,
+            MIB,
+            TIB,
+        ),
+        change: Change::Reload,
+        about: "What is held in memory for one connection; it is closed at more",
+    },
+    Row {
+        key: "limits.memory_per_namespace_max_bytes",
+        alias: None,
+        field: Field::Bytes(
+            |settings| &mut settings.limits_memory_per_namespace_max_bytes,
+            MIB,
+            TIB,
+        ),
+        change: Change::Reload,
+        about: "What is held in memory for one namespace; publishing to it is refused at more",
+    },
+    Row {
+        key: "limits.memory_max_bytes",
+        alias: None,
+        field: Field::Bytes(|settings| &mut settings.limits_memory_max_bytes, MIB, TIB),
+        change: Change::Reload,
+        about: "Memory of the broker at which publishers have to wait, and consumers go on",
+    },
+    Row {
+        key: "limits.disk_free_min_bytes",
+        alias: None,
+        field: Field::Bytes(|settings| &mut settings.limits_disk_free_min_bytes, 0, TIB),
+        change: Change::Reload,
+        about: "Free bytes of the data folder's volume below which publishers have to wait",
     },
 ];
 

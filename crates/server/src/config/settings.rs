@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use courant::{AccessOptions, Options};
+use courant::{AccessOptions, Limits, Options};
 use courant_doors::{Certificate, CertificateError, NativeOptions};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -30,6 +30,10 @@ pub(crate) struct Settings {
     pub(crate) native_address: SocketAddr,
     /// Connections of the native door at a time.
     pub(crate) native_connections_max: u64,
+    /// Connections of one source at a time.
+    pub(crate) native_connections_per_source_max: u64,
+    /// Those of them that have not logged in.
+    pub(crate) native_unauthenticated_per_source_max: u64,
     /// How long a connection may take to send CONNECT.
     pub(crate) native_handshake_within: Duration,
     /// When a quiet connection is asked whether it is there.
@@ -52,6 +56,24 @@ pub(crate) struct Settings {
     pub(crate) memory_transient_bytes: u64,
     /// Bytes that long queues take in memory.
     pub(crate) memory_chunk_bytes: u64,
+    /// Sessions in one namespace.
+    pub(crate) limits_sessions_per_namespace_max: u64,
+    /// Sessions of one user.
+    pub(crate) limits_sessions_per_user_max: u64,
+    /// Queues in one namespace.
+    pub(crate) limits_queues_per_namespace_max: u64,
+    /// Exchanges in one namespace.
+    pub(crate) limits_exchanges_per_namespace_max: u64,
+    /// Bindings in one namespace.
+    pub(crate) limits_bindings_per_namespace_max: u64,
+    /// Bytes held for one connection.
+    pub(crate) limits_memory_per_connection_max_bytes: u64,
+    /// Bytes held for one namespace.
+    pub(crate) limits_memory_per_namespace_max_bytes: u64,
+    /// Bytes in memory above which publishers wait.
+    pub(crate) limits_memory_max_bytes: u64,
+    /// Free bytes of the volume below which publishers wait.
+    pub(crate) limits_disk_free_min_bytes: u64,
     /// Users and roles.
     pub(crate) access: AccessOptions,
 }
@@ -59,12 +81,15 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let (broker, native) = (Options::default(), NativeOptions::default());
+        let limits = broker.limits;
         Self {
             data: PathBuf::from("./courant-data"),
             log_level: LevelFilter::INFO,
             log_format: LogFormat::Human,
             native_address: native.address,
             native_connections_max: native.connections_max as u64,
+            native_connections_per_source_max: native.connections_per_source_max as u64,
+            native_unauthenticated_per_source_max: native.unauthenticated_per_source_max as u64,
             native_handshake_within: native.handshake_within,
             native_ping_every: native.ping_every,
             native_tls_required: native.tls_required,
@@ -76,6 +101,15 @@ impl Default for Settings {
             memory_outboxes_bytes: broker.outboxes_bytes_max as u64,
             memory_transient_bytes: broker.transient_bytes_max as u64,
             memory_chunk_bytes: broker.chunk_bytes_max,
+            limits_sessions_per_namespace_max: limits.sessions_per_namespace_max as u64,
+            limits_sessions_per_user_max: limits.sessions_per_user_max as u64,
+            limits_queues_per_namespace_max: limits.queues_per_namespace_max as u64,
+            limits_exchanges_per_namespace_max: limits.exchanges_per_namespace_max as u64,
+            limits_bindings_per_namespace_max: limits.bindings_per_namespace_max as u64,
+            limits_memory_per_connection_max_bytes: limits.memory_per_connection_max_bytes,
+            limits_memory_per_namespace_max_bytes: limits.memory_per_namespace_max_bytes,
+            limits_memory_max_bytes: limits.memory_max_bytes,
+            limits_disk_free_min_bytes: limits.disk_free_min_bytes,
             access: AccessOptions::default(),
         }
     }
@@ -93,7 +127,23 @@ impl Settings {
             outboxes_bytes_max: memory(self.memory_outboxes_bytes),
             transient_bytes_max: memory(self.memory_transient_bytes),
             chunk_bytes_max: self.memory_chunk_bytes,
+            limits: self.limits(),
             ..Options::default()
+        }
+    }
+
+    /// Caps and quotas.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            sessions_per_namespace_max: memory(self.limits_sessions_per_namespace_max),
+            sessions_per_user_max: memory(self.limits_sessions_per_user_max),
+            queues_per_namespace_max: memory(self.limits_queues_per_namespace_max),
+            exchanges_per_namespace_max: memory(self.limits_exchanges_per_namespace_max),
+            bindings_per_namespace_max: memory(self.limits_bindings_per_namespace_max),
+            memory_per_connection_max_bytes: self.limits_memory_per_connection_max_bytes,
+            memory_per_namespace_max_bytes: self.limits_memory_per_namespace_max_bytes,
+            memory_max_bytes: self.limits_memory_max_bytes,
+            disk_free_min_bytes: self.limits_disk_free_min_bytes,
         }
     }
 
@@ -102,6 +152,8 @@ impl Settings {
         NativeOptions {
             address: self.native_address,
             connections_max: memory(self.native_connections_max),
+            connections_per_source_max: memory(self.native_connections_per_source_max),
+            unauthenticated_per_source_max: memory(self.native_unauthenticated_per_source_max),
             handshake_within: self.native_handshake_within,
             ping_every: self.native_ping_every,
             certificate,
