@@ -1,7 +1,8 @@
 //! A blocking client of the text door over a raw socket, for tests.
 //!
 //! Every wait has a deadline. A PING is answered at once and not shown. Replies are in the order of
-//! the commands; messages that come between them wait in `inbox` until they are asked for.
+//! the commands. Messages that come between them wait in `inbox` until they are asked for, and so
+//! does what the server told beside them (RETURN, ITEM, CANCEL, …) until the next command.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -13,6 +14,9 @@ use courant_wire::{Handle, Limits, MessageId};
 
 /// How long any one answer may take, on a loaded machine.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Handles on one ACK: they have to fit on a line.
+pub const ACKS_PER_LINE: usize = 64;
 
 const READ_BYTES: usize = 64 * 1024;
 
@@ -72,6 +76,24 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
+/// What the server tells beside replies and messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The first word of its line.
+    pub verb: &'static str,
+    /// The others.
+    pub fields: Vec<(String, String)>,
+    /// The body of a RETURN.
+    pub body: Vec<u8>,
+}
+
+impl Notice {
+    /// The value of the first field `key`.
+    pub fn field(&self, key: &str) -> Option<&str> {
+        field(&self.fields, key)
+    }
+}
+
 /// Anything that the server sends, except PING.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
@@ -83,8 +105,8 @@ pub enum Incoming {
     Pong,
     /// MSG.
     Msg(Message),
-    /// CANCEL, BLOCKED, UNBLOCKED, and their fields.
-    Notice(&'static str, Vec<(String, String)>),
+    /// RETURN, ITEM, CANCEL, BLOCKED, UNBLOCKED.
+    Notice(Notice),
 }
 
 impl Incoming {
@@ -102,6 +124,7 @@ pub struct Client {
     /// Where undecoded input begins.
     start: usize,
     inbox: VecDeque<Message>,
+    notices: VecDeque<Notice>,
 }
 
 impl Client {
@@ -111,7 +134,8 @@ impl Client {
             TcpStream::connect_timeout(&address, ANSWER_WITHIN).map_err(ClientError::Socket)?;
         stream.set_nodelay(true).map_err(ClientError::Socket)?;
         stream.set_write_timeout(Some(ANSWER_WITHIN)).map_err(ClientError::Socket)?;
-        Ok(Self { stream, input: Vec::new(), start: 0, inbox: VecDeque::new() })
+        let (inbox, notices) = (VecDeque::new(), VecDeque::new());
+        Ok(Self { stream, input: Vec::new(), start: 0, inbox, notices })
     }
 
     /// Opens a connection and logs in.
@@ -150,6 +174,7 @@ impl Client {
 
     /// Sends one command and waits for its OK; the OK's fields. Messages go to the inbox.
     pub fn call(&mut self, command: &[u8]) -> Result<Vec<(String, String)>, ClientError> {
+        self.notices.clear();
         self.send(command)?;
         match self.reply()? {
             Incoming::Ok(fields) => Ok(fields),
@@ -163,14 +188,48 @@ impl Client {
         self.call(format!("{command}\n").as_bytes())
     }
 
+    /// As [`Client::line`], for several; empty lines are passed over.
+    pub fn lines(&mut self, commands: &str) -> Result<(), ClientError> {
+        let commands = commands.lines().map(str::trim).filter(|command| !command.is_empty());
+        commands.into_iter().try_for_each(|command| self.line(command).map(|_| ()))
+    }
+
+    /// Sends a command that has to be refused; the number and the sentence.
+    pub fn refused(&mut self, command: &str) -> Result<Refused, ClientError> {
+        match self.line(command) {
+            Err(ClientError::Refused(refused)) => Ok(refused),
+            other => Err(ClientError::Unexpected("ERR", format!("{command}: {other:?}"))),
+        }
+    }
+
+    /// Takes all that is ready in a queue, up to 1,000, and acks it on disk.
+    pub fn drain(&mut self, queue: &str) -> Result<Vec<Message>, ClientError> {
+        match self.line(&format!("GET queue:{queue} count:1000")) {
+            Err(ClientError::Refused(refused)) if refused.number == 402 => return Ok(Vec::new()),
+            got => got?,
+        };
+        let messages: Vec<_> = self.inbox.drain(..).collect();
+        let handles: Vec<_> = messages.iter().filter_map(|message| message.handle).collect();
+        for some in handles.chunks(ACKS_PER_LINE) {
+            let acks: Vec<_> = some.iter().map(|handle| format!("msg_id:{handle}")).collect();
+            self.line(&format!("ACK {} confirm:synced", acks.join(" ")))?;
+        }
+        Ok(messages)
+    }
+
     /// Publishes and waits for the confirm; the id of the message.
     pub fn publish(&mut self, head: &str, body: &[u8]) -> Result<MessageId, ClientError> {
+        let fields = self.put(head, body)?;
+        let id = field(&fields, "msg_id").and_then(|id| MessageId::parse(id.as_bytes()).ok());
+        id.ok_or_else(|| ClientError::Unexpected("a confirm with msg_id", format!("{fields:?}")))
+    }
+
+    /// Publishes and waits for the confirm; all that it says.
+    pub fn put(&mut self, head: &str, body: &[u8]) -> Result<Vec<(String, String)>, ClientError> {
         let mut command = format!("PUB {head} {}\n", body.len()).into_bytes();
         command.extend_from_slice(body);
         command.push(b'\n');
-        let fields = self.call(&command)?;
-        let id = field(&fields, "msg_id").and_then(|id| MessageId::parse(id.as_bytes()).ok());
-        id.ok_or_else(|| ClientError::Unexpected("a confirm with msg_id", format!("{fields:?}")))
+        self.call(&command)
     }
 
     /// The next reply to a command. Messages go to the inbox.
@@ -178,10 +237,29 @@ impl Client {
         loop {
             match self.incoming(ANSWER_WITHIN)? {
                 Incoming::Msg(message) => self.inbox.push_back(message),
-                reply if reply.is_reply() => return Ok(reply),
-                _ => {}
+                Incoming::Notice(notice) => self.notices.push_back(notice),
+                reply => return Ok(reply),
             }
         }
+    }
+
+    /// What the server told since the last command, or tells next. Messages go to the inbox.
+    pub fn notice(&mut self) -> Result<Notice, ClientError> {
+        loop {
+            if let Some(notice) = self.notices.pop_front() {
+                return Ok(notice);
+            }
+            match self.incoming(ANSWER_WITHIN)? {
+                Incoming::Msg(message) => self.inbox.push_back(message),
+                Incoming::Notice(notice) => return Ok(notice),
+                other => return Err(ClientError::Unexpected("a notice", format!("{other:?}"))),
+            }
+        }
+    }
+
+    /// Everything that the server told since the last command.
+    pub fn told(&mut self) -> Vec<Notice> {
+        self.notices.drain(..).collect()
     }
 
     /// The next message, from the inbox or the socket.
@@ -342,12 +420,16 @@ fn owned(reply: &Reply<'_>) -> Option<Incoming> {
         }),
         Reply::Ping => return None,
         Reply::Pong { .. } => Incoming::Pong,
-        Reply::Cancel { fields } => Incoming::Notice("CANCEL", all(fields)),
-        Reply::Return { fields, .. } => Incoming::Notice("RETURN", all(fields)),
-        Reply::Item { fields } => Incoming::Notice("ITEM", all(fields)),
-        Reply::Blocked { fields } => Incoming::Notice("BLOCKED", all(fields)),
-        Reply::Unblocked { fields } => Incoming::Notice("UNBLOCKED", all(fields)),
+        Reply::Cancel { fields } => notice("CANCEL", fields, b""),
+        Reply::Return { fields, body, .. } => notice("RETURN", fields, body),
+        Reply::Item { fields } => notice("ITEM", fields, b""),
+        Reply::Blocked { fields } => notice("BLOCKED", fields, b""),
+        Reply::Unblocked { fields } => notice("UNBLOCKED", fields, b""),
     })
+}
+
+fn notice(verb: &'static str, fields: &Fields<'_>, body: &[u8]) -> Incoming {
+    Incoming::Notice(Notice { verb, fields: all(fields), body: body.to_vec() })
 }
 
 fn headers(fields: &Fields<'_>) -> Vec<(String, String)> {

@@ -1,5 +1,19 @@
 //! Seeded numbers (`SplitMix64`): the same seed gives the same numbers on every machine.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The seed of a test: what `COURANT_SEED` says, or a new one. It is printed, to be given back.
+pub fn seed() -> u64 {
+    let seed = if let Ok(given) = std::env::var("COURANT_SEED") {
+        given.parse().expect("COURANT_SEED is a number")
+    } else {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::from(since.subsec_nanos())
+    };
+    eprintln!("COURANT_SEED={seed}");
+    seed
+}
+
 /// A stream of numbers.
 #[derive(Clone, Debug)]
 pub struct Random {

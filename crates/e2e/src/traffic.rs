@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 
 use courant_wire::Handle;
 
-use crate::client::{ANSWER_WITHIN, Client, ClientError, Incoming, Message, Refused};
+use crate::client::{
+    ACKS_PER_LINE, ANSWER_WITHIN, Client, ClientError, Incoming, Message, Refused,
+};
 use crate::random::mix;
 
 /// Messages sent and not answered.
@@ -15,8 +17,6 @@ const WINDOW_MESSAGES: u64 = 20_000;
 const WINDOW_BYTES: u64 = 8 << 20;
 /// Bytes of one write.
 const BURST_BYTES: usize = 64 << 10;
-/// Handles on one ACK: they have to fit on a line.
-const ACKS_PER_LINE: usize = 64;
 /// The smallest body: its number.
 pub const BODY_BYTES_MIN: usize = 8;
 

@@ -4,9 +4,9 @@
 //! number of cycles.
 
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use courant_e2e::campaign::{self, Plan, report};
+use courant_e2e::random::seed;
 use indicatif::ProgressBar;
 
 #[test]
@@ -22,12 +22,4 @@ fn nothing_confirmed_is_lost_in_thirty_kills() {
         panic!("data kept in {}; repeat with: {}", kept.display(), plan.replay());
     }
     assert_eq!(outcome.counts.cycles, 30);
-}
-
-fn seed() -> u64 {
-    if let Ok(seed) = std::env::var("COURANT_SEED") {
-        return seed.parse().expect("COURANT_SEED is a number");
-    }
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::from(since.subsec_nanos())
 }

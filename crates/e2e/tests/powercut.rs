@@ -7,6 +7,7 @@ use std::io::Write;
 
 use courant_e2e::campaign::ground::Wrong;
 use courant_e2e::campaign::{self, Outcome, Plan, report};
+use courant_e2e::random::seed;
 use courant_forgetful::mount::why_not;
 use indicatif::ProgressBar;
 
@@ -20,11 +21,6 @@ fn cut(plan: &Plan) -> Option<Outcome> {
     let outcome = campaign::run(plan, folder.path(), &ProgressBar::hidden());
     let _ = writeln!(stderr, "{}\n{}", plan.replay(), outcome.counts);
     Some(outcome)
-}
-
-fn seed() -> u64 {
-    let given = std::env::var("COURANT_SEED").ok();
-    given.map_or_else(|| u64::from(std::process::id()), |seed| seed.parse().expect("a number"))
 }
 
 #[test]
