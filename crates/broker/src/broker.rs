@@ -140,7 +140,11 @@ impl Broker {
         let clock = Clock::start(replayed.last_stamp_ms);
         let known = (engine, replayed.last_seq);
         let shard = Arc::new(Shard::new(SHARD, known, Arc::clone(store), clock));
-        shard.lock().transient.bytes_max = options.transient_bytes_max;
+        {
+            let mut state = shard.lock();
+            state.transient.bytes_max = options.transient_bytes_max;
+            state.engine.set_quotas(options.limits.quotas());
+        }
         #[cfg(feature = "testing")]
         {
             shard.lock().defect = options.testing.defect;
@@ -237,7 +241,9 @@ impl Broker {
     /// Puts other caps and quotas in the place of those there are. What exists stays, also where
     /// it is more than they allow; what comes next is refused then.
     pub fn set_limits(&self, limits: Limits) {
-        *self.inner.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+        let mut there = self.inner.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        *there = limits;
+        self.inner.shard.lock().engine.set_quotas(limits.quotas());
     }
 
     /// Begins a session for a door. Whoever lost its credential since it logged in is refused.

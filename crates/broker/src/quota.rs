@@ -5,6 +5,7 @@
 use crate::limits::{
     BINDINGS_PER_NAMESPACE_MAX, MEMORY_MAX_BYTES, MEMORY_PER_CONNECTION_MAX_BYTES, SESSIONS_MAX,
 };
+use courant_engine::Quotas;
 use courant_engine::limits::{EXCHANGES_MAX, QUEUES_MAX};
 
 /// Caps that may be changed while the broker runs, with
@@ -43,6 +44,19 @@ impl Default for Limits {
             memory_per_namespace_max_bytes: MEMORY_MAX_BYTES,
             memory_max_bytes: MEMORY_MAX_BYTES,
             disk_free_min_bytes: 0,
+        }
+    }
+}
+
+impl Limits {
+    /// What the engine looks at.
+    pub(crate) fn quotas(&self) -> Quotas {
+        Quotas {
+            sessions_per_namespace_max: self.sessions_per_namespace_max,
+            sessions_per_user_max: self.sessions_per_user_max,
+            queues_per_namespace_max: self.queues_per_namespace_max,
+            exchanges_per_namespace_max: self.exchanges_per_namespace_max,
+            bindings_per_namespace_max: self.bindings_per_namespace_max,
         }
     }
 }

@@ -241,6 +241,11 @@ impl Session {
         Ok(has_to_wait.then_some(ticket))
     }
 
+    /// What the namespace may not have more of, in words.
+    pub fn used_up(&self) -> Option<String> {
+        self.shard.lock().engine.used_up(self.id)
+    }
+
     /// Makes a queue, or sees that it exists like this. Says its name: one that nobody has used
     /// if `name` is empty.
     pub async fn declare_queue(

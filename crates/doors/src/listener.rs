@@ -1,7 +1,9 @@
 //! The accept loop: a bounded number of connections, a task each.
 
 use crate::native::Door;
+use crate::source::Source;
 use crate::text;
+use crate::text::refusal::{Refused, write_reply};
 use courant::Refusal;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,13 +33,17 @@ pub(crate) fn start(listener: TcpListener, door: Arc<Door>) {
 }
 
 async fn admit(stream: TcpStream, source: IpAddr, door: &Arc<Door>) {
-    let Ok(permit) = Arc::clone(&door.permits).try_acquire_owned() else {
-        let mut refused = Vec::new();
-        text::refusal::write(&mut refused, Refusal::TooManyConnections, "");
-        // A fresh socket takes a line at once; nobody may hold up the others.
-        let _ = tokio::time::timeout(ACCEPT_PAUSE, stream.writable()).await;
-        let _ = stream.try_write(&refused);
-        return;
+    let permit = Arc::clone(&door.permits).try_acquire_owned();
+    let entered = permit.map_err(|_| Refused::about(Refusal::TooManyConnections, ""));
+    let entered = entered.and_then(|permit| {
+        let place = Source::from(source);
+        let visit =
+            door.sources.enter(place).map_err(|refusal| Refused::from_source(refusal, place));
+        Ok((permit, visit?))
+    });
+    let (permit, visit) = match entered {
+        Ok(entered) => entered,
+        Err(refused) => return refuse(&stream, &refused).await,
     };
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection went away at once");
@@ -46,7 +52,16 @@ async fn admit(stream: TcpStream, source: IpAddr, door: &Arc<Door>) {
     let door = Arc::clone(door);
     tokio::spawn(async move {
         let (reader, writer) = stream.into_split();
-        text::serve((reader, writer), source, &door).await;
+        text::serve((reader, writer), (source, visit), &door).await;
         drop(permit);
     });
+}
+
+/// Says why a connection is not taken, before anything is read of it.
+async fn refuse(stream: &TcpStream, refused: &Refused) {
+    let mut line = Vec::new();
+    write_reply(&mut line, refused, None, None);
+    // A fresh socket takes a line at once; nobody may hold up the others.
+    let _ = tokio::time::timeout(ACCEPT_PAUSE, stream.writable()).await;
+    let _ = stream.try_write(&line);
 }

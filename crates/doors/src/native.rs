@@ -1,6 +1,7 @@
 //! The native port: text now, binary later, told apart by the first byte.
 
 use crate::listener;
+use crate::source::{SourceCaps, Sources};
 use crate::tls::Certificate;
 use courant::Broker;
 use std::io;
@@ -19,10 +20,8 @@ pub struct NativeOptions {
     pub address: SocketAddr,
     /// Connections at a time.
     pub connections_max: usize,
-    /// Connections of one source at a time: an IPv4 address, or 64 bits of an IPv6 address.
-    pub connections_per_source_max: usize,
-    /// Those of them that have not logged in.
-    pub unauthenticated_per_source_max: usize,
+    /// How many of them one source may have: an IPv4 address, or 64 bits of an IPv6 address.
+    pub per_source: SourceCaps,
     /// How long a connection may take to send CONNECT.
     pub handshake_within: Duration,
     /// A connection that is quiet for so long is asked whether it is there; after twice that it
@@ -39,8 +38,7 @@ impl Default for NativeOptions {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 7530)),
             connections_max: 16_384,
-            connections_per_source_max: 16_384,
-            unauthenticated_per_source_max: 1_000,
+            per_source: SourceCaps::default(),
             handshake_within: Duration::from_secs(10),
             ping_every: Duration::from_secs(15),
             certificate: None,
@@ -58,6 +56,8 @@ pub(crate) struct Door {
     tls: RwLock<(Option<Certificate>, bool)>,
     /// One permit a connection.
     pub(crate) permits: Arc<Semaphore>,
+    /// Where connections come from.
+    pub(crate) sources: Arc<Sources>,
     /// Becomes true when nobody is let in any more.
     pub(crate) stop: watch::Sender<bool>,
 }
@@ -99,11 +99,13 @@ pub async fn listen(broker: Broker, options: NativeOptions) -> io::Result<Listen
     let listener = TcpListener::bind(options.address).await?;
     let address = listener.local_addr()?;
     let permits = Arc::new(Semaphore::new(options.connections_max));
+    let sources = Arc::new(Sources::new(options.per_source));
     let door = Arc::new(Door {
         broker,
         options,
         tls: RwLock::new(tls),
         permits,
+        sources,
         stop: watch::Sender::new(false),
     });
     listener::start(listener, Arc::clone(&door));
@@ -127,6 +129,11 @@ impl Listening {
         let tls = &self.door.tls;
         *tls.write().unwrap_or_else(PoisonError::into_inner) = (certificate, is_required);
         Ok(())
+    }
+
+    /// Lets sources have so many connections from now on; those that are there stay.
+    pub fn set_source_caps(&self, caps: SourceCaps) {
+        self.door.sources.set_caps(caps);
     }
 
     /// Stops accepting, lets what was published be confirmed, closes the broker's sessions, and

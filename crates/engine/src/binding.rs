@@ -34,6 +34,7 @@ impl Engine {
         if self.ledger.exchanges.len() + self.floor.pending.exchanges.len() >= EXCHANGES_MAX {
             return Err(Refusal::TooManyExchanges);
         }
+        self.room_for_exchange(namespace)?;
         let pending = &mut self.floor.pending;
         let id = pending.next_exchange.max(self.ledger.next_exchange);
         if id == u32::MAX {
@@ -143,9 +144,10 @@ impl Engine {
         if there + self.floor.pending.bindings.len() >= BINDINGS_MAX {
             return Err(Refusal::TooManyBindings);
         }
+        self.room_for_binding(namespace)?;
         match target {
             Target::Queue(queue) if !queue.is_durable() => {
-                self.floor.bindings.bind((exchange, kind), key, target);
+                self.floor.bindings.bind((exchange, namespace, kind), key, target);
                 self.binding_changed(exchange, key);
                 return Ok(Admission::Done);
             }

@@ -63,7 +63,7 @@ impl Engine {
         self.floor.pending.block = 0;
     }
 
-    /// Begins a session.
+    /// Begins a session, unless it is one too many of its namespace or user.
     pub fn attach(
         &mut self,
         namespace: &str,
@@ -84,7 +84,7 @@ impl Engine {
             owned: Vec::new(),
             is_stalled: false,
         };
-        Ok(SessionId(self.floor.sessions.insert(session)))
+        self.floor.add_session(session)
     }
 
     /// Admits one message and gives it its number. The route must be current.
@@ -289,7 +289,7 @@ impl Engine {
                 self.floor.routes.raise_name(namespace, name.as_str());
                 let mut queue = FloorQueue::new(id, namespace, name, options);
                 queue.watch_use(&mut self.floor.timers);
-                self.floor.queues.insert(id, queue);
+                self.floor.add_queue(queue);
             }
             Record::ExchangeDeclared { id, namespace, name, .. } => {
                 self.floor.routes.raise_name(namespace, name);

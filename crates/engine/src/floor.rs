@@ -9,6 +9,7 @@ use crate::expiry::{Loads, Timers};
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
 use crate::queue::leases::Leases;
 use crate::queue::{FloorQueue, QueueOptions};
+use crate::quota::Usage;
 use crate::session::Session;
 use crate::slab::{Key, Slab};
 use crate::subscription::{Subscription, SubscriptionId};
@@ -64,6 +65,8 @@ pub(crate) struct Floor {
     pub(crate) pending: Pending,
     /// Exchanges whose last binding went and that go with it.
     pub(crate) unused_exchanges: BTreeSet<ExchangeId>,
+    /// What namespaces and users take up.
+    pub(crate) usage: Usage,
     /// What kept routes hang on.
     pub(crate) routes: Generations,
 }

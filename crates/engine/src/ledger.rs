@@ -239,7 +239,7 @@ impl Ledger {
     pub(crate) fn bind(&mut self, exchange: ExchangeId, key: &[u8], target: Target) -> bool {
         let Some(there) = self.exchanges.get(&exchange) else { return false };
         let kind = there.spec.kind;
-        bindable(kind, key) && self.bindings.bind((exchange, kind), key, target)
+        bindable(kind, key) && self.bindings.bind((exchange, there.namespace, kind), key, target)
     }
 
     fn delete_exchange(&mut self, id: ExchangeId) -> bool {

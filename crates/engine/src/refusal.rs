@@ -128,10 +128,10 @@ catalogue! {
     606 TooManyBindings "too-many-bindings" Nothing Changed "too many bindings on {}" "remove some";
     607 SlowReader "slow-reader" Connection Later "the connection does not read what it is sent" "read faster, or ask for less credit";
     608 MemoryFull "memory-full" Nothing Later "transient messages fill the memory they may use" "consume some, or publish to durable queues";
-    609 TooManySessions "too-many-sessions" Connection Later "too many sessions" "close some, or raise the limit";
+    609 TooManySessions "too-many-sessions" Connection Later "too many sessions in this namespace, or of this user" "close some, or raise the limit";
     610 TooManyUnauthenticated "too-many-unauthenticated" Connection Later "too many connections from this source have not logged in" "log in sooner, or with fewer connections at a time";
     611 ConnectionMemory "connection-memory" Connection Later "the connection uses more memory than it may" "use more connections, or less on each";
-    612 NamespaceQuota "namespace-quota" Nothing Later "namespace {} has used up its quota" "remove some of what is in it, or raise the quota";
+    612 NamespaceQuota "namespace-quota" Nothing Later "the namespace has used up its quota of {}" "remove some of what is in it, or raise the quota";
     613 MemoryAlarm "memory-alarm" Nothing Later "memory is short: publishing is stopped until some is free" "consume messages, then publish again";
     700 LogPoisoned "log-poisoned" Nothing Later "the log cannot be written any more: nothing is confirmed" "look at the server's log, mend the disk, start again";
     701 Closing "closing" Connection Later "the broker is shutting down" "connect again later";

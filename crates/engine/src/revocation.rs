@@ -31,8 +31,10 @@ impl Engine {
         effects: &mut Effects,
     ) -> bool {
         let Some(who) = self.floor.sessions.get_mut(id.0) else { return false };
-        who.principal = principal;
+        let before = std::mem::replace(&mut who.principal, principal);
+        let now = Arc::clone(&who.principal);
         let (claims, subscriptions) = (who.claims, who.subscriptions.clone());
+        self.floor.change_user(&before.name, &now.name);
         self.forget_routes();
         let mut left = STEP_MESSAGES_MAX;
         for subscription in subscriptions {

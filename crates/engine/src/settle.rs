@@ -398,7 +398,7 @@ impl Engine {
             let _ = self.unsubscribe(session, id);
             self.forget_subscription(session, id);
         }
-        let owned = match self.floor.sessions.remove(session.0) {
+        let owned = match self.floor.take_session(session) {
             Some(who) => who.owned,
             None => return false,
         };

@@ -154,6 +154,7 @@ impl Engine {
         if self.floor.queues.len() + self.floor.pending.queues.len() >= QUEUES_MAX {
             return Err(Refusal::TooManyQueues);
         }
+        self.room_for_queue(namespace)?;
         if !options.durable {
             let id = self.new_transient_queue(namespace, key.1.clone(), options);
             self.floor.transient_names.insert(key, id);
@@ -191,7 +192,7 @@ impl Engine {
         self.floor.routes.raise_name(namespace, name.as_str());
         let mut queue = FloorQueue::new(id, namespace, name, options);
         queue.watch_use(&mut self.floor.timers);
-        self.floor.queues.insert(id, queue);
+        self.floor.add_queue(queue);
         id
     }
 
@@ -217,13 +218,15 @@ impl Engine {
         }
         let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
         let namespace = who.namespace;
+        self.room_for_queue(namespace)?;
+        self.room_for_binding(namespace)?;
         let name = valid(&format!("$session.{}", self.floor.next_transient))?;
         let id = self.new_transient_queue(namespace, name, QueueOptions::default());
         self.own(session, id);
         if let Some(queue) = self.floor.queues.get_mut(&id) {
             queue.source = Some(exchange);
         }
-        self.floor.bindings.bind((exchange, kind), key, Target::Queue(id));
+        self.floor.bindings.bind((exchange, namespace, kind), key, Target::Queue(id));
         self.binding_changed(exchange, key);
         Ok(id)
     }
@@ -331,7 +334,7 @@ impl Engine {
     /// Removes what the floor knows of a queue: its subscriptions end, its open deliveries too.
     pub(crate) fn remove_floor_queue(&mut self, id: QueueId, effects: &mut Effects) {
         self.queue_changed(id);
-        let Some(mut queue) = self.floor.queues.remove(&id) else { return };
+        let Some(mut queue) = self.floor.take_queue(id) else { return };
         queue.dues.stop(id, &mut self.floor.timers);
         self.floor.workers.retain(|_, worker| worker.task.queue != id);
         if let Some(owner) = queue.owner.and_then(|owner| self.floor.sessions.get_mut(owner))

@@ -78,6 +78,7 @@ impl Reload {
             Err(error) => tracing::error!(%error, "configuration: TLS was not changed"),
         }
         assembly.broker().set_limits(self.in_force.settings.limits());
+        assembly.native().set_source_caps(self.in_force.settings.native_per_source());
         for line in &differences.changed {
             tracing::info!("configuration: {line}");
         }

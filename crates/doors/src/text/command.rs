@@ -162,6 +162,7 @@ impl Talk {
         };
         let mut next = if verb == Verb::Quit { Next::Close } else { Next::Go };
         if let Err(refused) = done {
+            let refused = self.naming_quota(refused);
             self.replies.clear();
             let command = (!self.is_verbose).then_some((verb, ordinal));
             refusal::write_reply(&mut self.replies, &refused, req, command);
@@ -176,6 +177,15 @@ impl Talk {
         }
         self.session.outbox().flush();
         next
+    }
+
+    /// A command that asks for more than a quota allows is told which.
+    fn naming_quota(&self, refused: Refused) -> Refused {
+        if refused.refusal != Refusal::NamespaceQuota {
+            return refused;
+        }
+        let used_up = self.session.used_up();
+        Refused::about(refused.refusal, used_up.as_deref().unwrap_or("names"))
     }
 
     async fn subscribe(

@@ -17,6 +17,7 @@ use super::refusal::{self, Refused};
 use super::talk::Talk;
 use crate::native::Door;
 use crate::socket::Reader;
+use crate::source::Visit;
 use courant_wire::Limits;
 use courant_wire::text::{Command, Decoded, Verb, decode};
 use std::cell::RefCell;
@@ -53,15 +54,16 @@ enum Stop {
     Close,
 }
 
-/// Serves one connection to its end.
+/// Serves one connection to its end; until then it counts for its source.
 pub(crate) async fn serve(
     halves: (OwnedReadHalf, OwnedWriteHalf),
-    source: IpAddr,
+    (source, mut visit): (IpAddr, Visit),
     door: &Arc<Door>,
 ) {
     let mut carry = Vec::new();
     let greeted = greeting::greet(halves, &mut carry, (door, source)).await;
     let Some((mut talk, mut reader, writer)) = greeted else { return };
+    visit.is_let_in();
     talk.talk(&mut reader, &mut carry, door.options.ping_every).await;
     let outbox = Arc::clone(talk.session.outbox());
     outbox.flush();

@@ -1,5 +1,6 @@
 //! Every refusal in the words of this door, in one exhaustive place.
 
+use crate::source::Source;
 use courant::{Closes, Refusal};
 use courant_wire::NameError;
 use courant_wire::text::reply::{self, ErrReply};
@@ -31,6 +32,14 @@ impl Refused {
             }
             refusal => Self::about(refusal, name),
         }
+    }
+}
+
+impl Refused {
+    /// A refusal because of where a connection comes from, which is named.
+    pub(crate) fn from_source(refusal: Refusal, source: Source) -> Self {
+        let sentence = format!("{} ({source}); {}", refusal.sentence(), refusal.remedy());
+        Self { sentence, ..Self::about(refusal, "") }
     }
 }
 

@@ -2,41 +2,47 @@
 //! without a look at anybody else's.
 
 use crate::exchange::{ExchangeKind, Key, Table, Target};
-use crate::name::ExchangeId;
+use crate::name::{ExchangeId, NamespaceId};
+use crate::quota::Tally;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every binding that records (or the floor) know.
 ///
-/// Invariant: `to` has an entry for each binding of `from`, and no other.
+/// Invariants: `to` has an entry for each binding of `from`, and no other; `counts` has as many in
+/// a namespace as there are from its exchanges.
 #[derive(Debug, Default)]
 pub(crate) struct Bindings {
-    from: BTreeMap<ExchangeId, Table<Target>>,
+    from: BTreeMap<ExchangeId, (NamespaceId, Table<Target>)>,
     to: BTreeSet<(Target, ExchangeId, Key)>,
+    counts: Tally<NamespaceId>,
 }
 
 impl Bindings {
     /// Adds a binding; says whether it is new.
     pub(crate) fn bind(
         &mut self,
-        (exchange, kind): (ExchangeId, ExchangeKind),
+        (exchange, namespace, kind): (ExchangeId, NamespaceId, ExchangeKind),
         key: &[u8],
         target: Target,
     ) -> bool {
-        let table = self.from.entry(exchange).or_insert_with(|| Table::new(kind));
+        let new = || (namespace, Table::new(kind));
+        let (_, table) = self.from.entry(exchange).or_insert_with(new);
         let key = Key::from(key);
         let is_new = table.bind(&key, target);
         if is_new {
             self.to.insert((target, exchange, key));
+            self.counts.add(&namespace);
         }
         is_new
     }
 
     /// Removes a binding; says whether it was there.
     pub(crate) fn unbind(&mut self, exchange: ExchangeId, key: &[u8], target: Target) -> bool {
-        let Some(table) = self.from.get_mut(&exchange) else { return false };
+        let Some((namespace, table)) = self.from.get_mut(&exchange) else { return false };
         if !table.unbind(key, target) {
             return false;
         }
+        self.counts.remove(namespace, 1);
         if table.is_empty() {
             self.from.remove(&exchange);
         }
@@ -45,7 +51,7 @@ impl Bindings {
 
     /// The bindings from an exchange, if there are any.
     pub(crate) fn of(&self, exchange: ExchangeId) -> Option<&Table<Target>> {
-        self.from.get(&exchange)
+        self.from.get(&exchange).map(|(_, table)| table)
     }
 
     /// Whether a binding is there.
@@ -58,6 +64,11 @@ impl Bindings {
         self.of(exchange).map_or(0, Table::len)
     }
 
+    /// How many bindings lead from the exchanges of a namespace.
+    pub(crate) fn count_in(&self, namespace: NamespaceId) -> usize {
+        self.counts.of(&namespace)
+    }
+
     /// The bindings that lead to a target.
     pub(crate) fn leading_to(&self, target: Target) -> impl Iterator<Item = (ExchangeId, &Key)> {
         self.to.range(around(target)).map(|(_, exchange, key)| (*exchange, key))
@@ -67,8 +78,9 @@ impl Bindings {
     pub(crate) fn forget_target(&mut self, target: Target) -> Vec<(ExchangeId, Key)> {
         let gone: Vec<_> = self.to.extract_if(around(target), |_| true).collect();
         for (target, exchange, key) in &gone {
-            if let Some(table) = self.from.get_mut(exchange) {
+            if let Some((namespace, table)) = self.from.get_mut(exchange) {
                 table.unbind(key, *target);
+                self.counts.remove(namespace, 1);
                 if table.is_empty() {
                     self.from.remove(exchange);
                 }
@@ -79,7 +91,8 @@ impl Bindings {
 
     /// Removes what leads from an exchange that is gone; gives it.
     pub(crate) fn forget_exchange(&mut self, exchange: ExchangeId) -> Option<Table<Target>> {
-        let gone = self.from.remove(&exchange)?;
+        let (namespace, gone) = self.from.remove(&exchange)?;
+        self.counts.remove(&namespace, gone.len());
         for (key, target) in gone.iter() {
             self.to.remove(&(target, exchange, Key::clone(key)));
         }
@@ -88,7 +101,7 @@ impl Bindings {
 
     /// Every exchange with bindings.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ExchangeId, &Table<Target>)> {
-        self.from.iter().map(|(exchange, table)| (*exchange, table))
+        self.from.iter().map(|(exchange, (_, table))| (*exchange, table))
     }
 }
 

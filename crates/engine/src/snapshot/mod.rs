@@ -114,7 +114,7 @@ impl Engine {
             for place in &mut queue.chunks.places {
                 note_chunk(&mut there, place, &mut floor.timers);
             }
-            floor.queues.insert(*id, there);
+            floor.add_queue(there);
         }
         Ok(engine)
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use courant::{AccessOptions, Limits, Options};
-use courant_doors::{Certificate, CertificateError, NativeOptions};
+use courant_doors::{Certificate, CertificateError, NativeOptions, SourceCaps};
 use tracing_subscriber::filter::LevelFilter;
 
 /// How lines of the log are written.
@@ -88,8 +88,8 @@ impl Default for Settings {
             log_format: LogFormat::Human,
             native_address: native.address,
             native_connections_max: native.connections_max as u64,
-            native_connections_per_source_max: native.connections_per_source_max as u64,
-            native_unauthenticated_per_source_max: native.unauthenticated_per_source_max as u64,
+            native_connections_per_source_max: native.per_source.connections_max as u64,
+            native_unauthenticated_per_source_max: native.per_source.unauthenticated_max as u64,
             native_handshake_within: native.handshake_within,
             native_ping_every: native.ping_every,
             native_tls_required: native.tls_required,
@@ -132,6 +132,14 @@ impl Settings {
         }
     }
 
+    /// How many connections one source may have.
+    pub(crate) fn native_per_source(&self) -> SourceCaps {
+        SourceCaps {
+            connections_max: memory(self.native_connections_per_source_max),
+            unauthenticated_max: memory(self.native_unauthenticated_per_source_max),
+        }
+    }
+
     /// Caps and quotas.
     pub(crate) fn limits(&self) -> Limits {
         Limits {
@@ -152,8 +160,7 @@ impl Settings {
         NativeOptions {
             address: self.native_address,
             connections_max: memory(self.native_connections_max),
-            connections_per_source_max: memory(self.native_connections_per_source_max),
-            unauthenticated_per_source_max: memory(self.native_unauthenticated_per_source_max),
+            per_source: self.native_per_source(),
             handshake_within: self.native_handshake_within,
             ping_every: self.native_ping_every,
             certificate,
