@@ -392,10 +392,11 @@ impl Shard {
         self.tell_room();
     }
 
-    /// Ends every session.
+    /// Ends every session, because the broker ends.
     pub(crate) fn close_sessions(&self, refusal: Refusal) {
         let all: Vec<_> = {
             let mut state = self.lock();
+            state.engine.begin_close();
             let all = state.outboxes();
             state.stall(&all);
             all

@@ -12,6 +12,10 @@ use serde_json::Value;
 use crate::cli::{self, Ended, Running};
 use crate::client::{Client, Message};
 use crate::server::{Exit, Launch, Server};
+use crate::watch::wait_until;
+
+/// How long anything may take that has to come true, on a loaded machine.
+const UNTIL: Duration = Duration::from_secs(30);
 
 /// A folder and the broker on it; both go when it is dropped.
 #[derive(Debug)]
@@ -58,6 +62,13 @@ impl Broker {
     /// `kill -9`, and a start on the same folder.
     pub fn kill(&mut self) {
         self.server.take().expect("the broker runs").kill().expect("a kill");
+        self.start_again();
+    }
+
+    /// As [`Broker::kill`], and away for so long.
+    pub fn kill_for(&mut self, pause: Duration) {
+        self.server.take().expect("the broker runs").kill().expect("a kill");
+        std::thread::sleep(pause);
         self.start_again();
     }
 
@@ -155,6 +166,11 @@ impl<const N: usize> Arguments for [&str; N] {
     fn words(&self) -> Vec<&str> {
         self.to_vec()
     }
+}
+
+/// Asks again and again until the answer is yes. That it never is fails the test.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    assert!(wait_until(UNTIL, &mut is_so).is_some(), "not within {UNTIL:?}: {what}");
 }
 
 /// The bodies of messages, as text.

@@ -202,19 +202,22 @@ impl Client {
         }
     }
 
-    /// Takes all that is ready in a queue, up to 1,000, and acks it on disk.
+    /// Takes all that is ready in a queue, and acks it on disk.
     pub fn drain(&mut self, queue: &str) -> Result<Vec<Message>, ClientError> {
-        match self.line(&format!("GET queue:{queue} count:1000")) {
-            Err(ClientError::Refused(refused)) if refused.number == 402 => return Ok(Vec::new()),
-            got => got?,
-        };
-        let messages: Vec<_> = self.inbox.drain(..).collect();
-        let handles: Vec<_> = messages.iter().filter_map(|message| message.handle).collect();
-        for some in handles.chunks(ACKS_PER_LINE) {
-            let acks: Vec<_> = some.iter().map(|handle| format!("msg_id:{handle}")).collect();
-            self.line(&format!("ACK {} confirm:synced", acks.join(" ")))?;
+        let mut all = Vec::new();
+        loop {
+            match self.line(&format!("GET queue:{queue} count:1000")) {
+                Err(ClientError::Refused(refused)) if refused.number == 402 => return Ok(all),
+                got => got?,
+            };
+            let messages: Vec<_> = self.inbox.drain(..).collect();
+            let handles: Vec<_> = messages.iter().filter_map(|message| message.handle).collect();
+            for some in handles.chunks(ACKS_PER_LINE) {
+                let acks: Vec<_> = some.iter().map(|handle| format!("msg_id:{handle}")).collect();
+                self.line(&format!("ACK {} confirm:synced", acks.join(" ")))?;
+            }
+            all.extend(messages);
         }
-        Ok(messages)
     }
 
     /// Publishes and waits for the confirm; the id of the message.
@@ -295,6 +298,11 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// How many messages wait in the inbox.
+    pub fn waiting(&self) -> usize {
+        self.inbox.len()
     }
 
     /// As [`Client::stay`]; messages are thrown away.

@@ -107,6 +107,6 @@ pub fn wait_until(within: Duration, mut is_so: impl FnMut() -> bool) -> Option<D
         if started.elapsed() > within {
             return None;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Floor {
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
     /// Workers with nothing left to do, whose record is to be written.
     pub(crate) ended: Vec<WorkerId>,
+    /// The broker ends: durable queues that go with their last subscription stay.
+    pub(crate) is_closing: bool,
     /// How many names for queues this opening has given.
     pub(crate) names_given: u64,
     /// Queues with settled messages whose record is to be written.

@@ -64,12 +64,16 @@ impl Engine {
         subscription.is_ended = true;
         let is_done = subscription.credit.messages == 0;
         let queue = subscription.queue;
-        if let Some(queue) = self.floor.queues.get_mut(&queue) {
-            queue.turns.retain(|other| *other != id);
-            queue.subscriptions.retain(|other| *other != id);
-            queue.note_use(self.floor.now_ms);
+        if let Some(there) = self.floor.queues.get_mut(&queue) {
+            let before = there.subscriptions.len();
+            there.turns.retain(|other| *other != id);
+            there.subscriptions.retain(|other| *other != id);
+            there.note_use(self.floor.now_ms);
+            // What holds a session's claims is none of the queue's subscriptions.
+            if there.subscriptions.len() < before {
+                self.end_unused(queue);
+            }
         }
-        self.end_unused(queue);
         if let Some(subscription) = self.floor.subscriptions.get_mut(id.0) {
             subscription.has_turn = false;
         }

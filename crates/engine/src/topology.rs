@@ -303,10 +303,17 @@ impl Engine {
         Ok(Admission::Done)
     }
 
+    /// The broker ends, and all sessions with it. That takes no durable queue with it, whatever is
+    /// in them: an orderly end keeps what a crash would keep.
+    pub fn begin_close(&mut self) {
+        self.floor.is_closing = true;
+    }
+
     /// The last subscription of a queue ended: if it is made so, it goes with that.
     pub(crate) fn end_unused(&mut self, id: QueueId) {
         let Some(queue) = self.floor.queues.get(&id) else { return };
-        if queue.options.auto_delete && queue.subscriptions.is_empty() {
+        let stays = self.floor.is_closing && id.is_durable();
+        if queue.options.auto_delete && queue.subscriptions.is_empty() && !stays {
             self.doom(id);
         }
     }

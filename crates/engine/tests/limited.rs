@@ -5,7 +5,7 @@
 use courant_engine::{
     Admission, BindTo, Cause, Effects, Engine, ExchangeKind, ExchangeOptions, Handle, Lease,
     Lifetime, NoRoom, Overflow, Principal, Publish, QueueId, QueueOptions, Record, Refusal,
-    Selector, SessionId, SubscribeOptions, SubscriptionId, Topology, Verdict,
+    Selector, SessionId, Settling, SubscribeOptions, SubscriptionId, Topology, Verdict,
 };
 use std::sync::Arc;
 
@@ -315,6 +315,39 @@ fn a_queue_goes_with_its_last_subscription() {
         assert_eq!(found.err(), Some(Refusal::NoSuchQueue), "it cannot be found at once");
         assert_eq!(bench.write().len(), usize::from(durable));
         assert!(bench.engine.counts(queue).is_none());
+    });
+}
+
+/// Nor does a claim count as one, though a session holds what it claimed as if it were.
+#[test]
+fn a_queue_outlives_a_session_that_claimed_from_it() {
+    both(|durable| {
+        let mut bench = Bench::new();
+        let options = QueueOptions { durable, auto_delete: true, ..QueueOptions::default() };
+        let queue = bench.declare("q", options);
+        let visitor = bench.session();
+        let effects = &mut bench.effects;
+        let claimed = bench.engine.claim(visitor, queue, (Settling::Manual, None), 1, effects);
+        assert_eq!(claimed.err(), Some(Refusal::NothingWaiting));
+        assert!(!bench.engine.detach(visitor, effects));
+        bench.engine.bury(effects);
+        assert!(bench.write().is_empty() && bench.engine.counts(queue).is_some());
+    });
+}
+
+/// As after a crash, of which it knows nothing either.
+#[test]
+fn the_end_of_the_broker_is_not_the_end_of_a_durable_queue() {
+    both(|durable| {
+        let mut bench = Bench::new();
+        let options = QueueOptions { durable, auto_delete: true, ..QueueOptions::default() };
+        let queue = bench.declare("q", options);
+        let one = bench.subscribe(queue, 1);
+        bench.engine.begin_close();
+        bench.engine.unsubscribe(bench.me, one).unwrap();
+        bench.engine.bury(&mut bench.effects);
+        assert!(bench.write().is_empty());
+        assert_eq!(bench.engine.counts(queue).is_some(), durable);
     });
 }
 
