@@ -432,7 +432,8 @@ fn decoded(seen: &Seen<'_>, scratch: &mut Scratch) -> RecordSeen {
             fields.push(("reason", reason.copied().unwrap_or("unknown").to_owned()));
             "seal"
         }
-        (Page::KIND | Page::KIND_WITH_DEADLINES, _) => "snapshot-page",
+        (Page::KIND, _) => "snapshot-page",
+        (Page::KIND_WITH_DEADLINES, _) => "snapshot-page-with-deadlines",
         (codec::SNAPSHOT_ROOT, _) => "snapshot-root",
         (_, Some(name)) => {
             match codec::decode((kind, version), (seq.0, body_len), head, scratch) {

@@ -5,6 +5,7 @@ mod fuzzing;
 mod gate;
 
 use crate::broker::Broker;
+use crate::codec;
 use crate::error::OpenError;
 use crate::options::Options;
 use crate::recovery;
@@ -13,6 +14,13 @@ use courant_engine::limits::SEQ_BLOCK;
 use courant_engine::{Cause, Effects, Engine, LiveCursor, Record};
 use courant_storage::{Disk, Wal, WalOptions};
 use std::sync::Arc;
+
+/// Names of all kinds of records that a broker writes.
+pub fn record_kinds() -> Vec<&'static str> {
+    let mut kinds: Vec<_> = (0..=u8::MAX).filter_map(codec::name).collect();
+    kinds.extend(["snapshot-page", "snapshot-page-with-deadlines", "snapshot-root"]);
+    kinds
+}
 
 pub use fuzzing::{apply_records, restore_root};
 pub use gate::Gate;
