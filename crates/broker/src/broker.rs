@@ -255,7 +255,8 @@ impl Broker {
     ) -> Result<Session, Refusal> {
         let shard = &self.inner.shard;
         let reader = Arc::clone(&shard.reader);
-        let outbox = Outbox::new(SHARD, outlet, (reader, &self.inner.budget));
+        let now_ms = shard.clock.now_ms();
+        let outbox = Outbox::new(SHARD, outlet, (reader, &self.inner.budget), now_ms);
         let id = {
             let mut state = shard.lock();
             let current = self.inner.gate.access().current(principal);

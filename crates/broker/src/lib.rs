@@ -18,6 +18,7 @@ mod body;
 mod broker;
 mod budget;
 mod claim;
+mod client;
 mod clock;
 mod codec;
 mod confirm;
@@ -44,6 +45,7 @@ mod quota;
 mod reader;
 mod rebuild;
 mod recovery;
+mod roster;
 mod router;
 mod session;
 mod shard;
@@ -59,6 +61,7 @@ mod worker;
 pub use access::{Access, AccessError, AccessOptions, Credentials, RoleOptions, UserOptions};
 pub use broker::{Broker, Opened};
 pub use claim::Claimed;
+pub use client::{Client, SubscriptionNames};
 pub use confirm::{Confirm, Level};
 pub use courant_engine::Topology;
 pub use courant_engine::access::Pattern;
@@ -68,7 +71,10 @@ pub use courant_engine::{
     Lease, MessageId, Overflow, Properties, QueueCounts, QueueOptions, Refusal, Retry, Selector,
     Settling, SubscribeOptions, Value, Verdict,
 };
-pub use courant_engine::{BindingPlace, ExchangeId, ListedBinding, Name, QueueId};
+pub use courant_engine::{
+    BindingPlace, ExchangeId, ListedBinding, ListedExchange, ListedQueue, ListedSession,
+    ListedSubscription, Name, QueueId, SessionId,
+};
 pub use courant_engine::{Grant, Operation, Operations, Principal};
 pub use embedded::{Delivered, EmbeddedSession, Subscription};
 pub use error::{CloseError, OpenError};
@@ -77,6 +83,7 @@ pub use outbox::Outbox;
 pub use outlet::{Flush, LiveFormat, LiveMessage, Message, Outlet, Tag};
 pub use publish::{DestinationId, Outgoing, Published, Room};
 pub use quota::Limits;
+pub use roster::{Listening, SessionReport, SubscriptionPlace, SubscriptionReport};
 pub use session::{Destination, Session, Subscribed};
 pub use stats::{Stats, StatsSnapshot};
 pub use subscriber::subscriber_queue;

@@ -15,6 +15,7 @@
 
 use crate::body::{Placed, Source};
 use crate::budget::{Budget, Share};
+use crate::client::Client;
 use crate::confirm::Level;
 use crate::inbox::{Inbox, Item, Queue, Span};
 use crate::limits::OUTBOX_BYTES_MIN;
@@ -24,7 +25,7 @@ use crate::reader::Reader;
 use crate::shard::Shard;
 use courant_engine::{Cause, Delivery, Refusal, SessionId};
 use courant_storage::{Batch, Ticket};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -55,6 +56,11 @@ pub struct Outbox {
     runtime: tokio::runtime::Handle,
     reader: Arc<Reader>,
     owner: OnceLock<(Weak<Shard>, SessionId)>,
+    pub(crate) client: Client,
+    /// When it came, in milliseconds since 1970.
+    pub(crate) since_ms: u64,
+    /// How many live subscriptions lead here.
+    lives: AtomicU32,
 }
 
 impl std::fmt::Debug for Outbox {
@@ -73,7 +79,9 @@ impl Outbox {
         shard_number: u16,
         outlet: Box<dyn Outlet>,
         (reader, budget): (Arc<Reader>, &Arc<Budget>),
+        since_ms: u64,
     ) -> Arc<Self> {
+        let client = outlet.client();
         Arc::new(Self {
             shard_number,
             inbox: Mutex::default(),
@@ -91,6 +99,9 @@ impl Outbox {
             runtime: tokio::runtime::Handle::current(),
             reader,
             owner: OnceLock::new(),
+            client,
+            since_ms,
+            lives: AtomicU32::new(0),
         })
     }
 
@@ -101,6 +112,20 @@ impl Outbox {
     /// Whose it is, once that is known.
     pub(crate) fn session(&self) -> Option<SessionId> {
         self.owner.get().map(|(_, session)| *session)
+    }
+
+    /// Counts a live subscription that came or went.
+    pub(crate) fn count_live(&self, comes: bool) {
+        if comes {
+            self.lives.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.lives.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many live subscriptions lead here.
+    pub(crate) fn lives(&self) -> u32 {
+        self.lives.load(Ordering::Relaxed)
     }
 
     fn mark(&self) {

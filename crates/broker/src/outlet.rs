@@ -1,5 +1,6 @@
 //! What a door puts between the broker and its client.
 
+use crate::client::Client;
 use crate::envelope;
 use courant_engine::{Cause, Delivery, Header, Lease, MessageId, Properties, Refusal};
 use courant_storage::Ticket;
@@ -62,6 +63,11 @@ pub enum Flush {
 
 /// The client's side of a session. Called by whoever has news for it, one at a time.
 pub trait Outlet: Send {
+    /// Who that is, for lists; asked once, when the session begins.
+    fn client(&self) -> Client {
+        Client::default()
+    }
+
     /// Adds a delivery of the subscription with that tag.
     fn deliver(&mut self, tag: Tag, message: &Message<'_>);
 

@@ -70,14 +70,6 @@ impl Shard {
     /// Every worker and how far it has come.
     pub(crate) fn workers(&self) -> Vec<WorkerReport> {
         let all = self.lock().engine.workers();
-        all.into_iter()
-            .map(|worker| WorkerReport {
-                id: worker.id.0,
-                kind: worker.kind.word(),
-                queue: worker.queue.to_string(),
-                done: worker.done,
-                ready: worker.ready,
-            })
-            .collect()
+        all.into_iter().map(WorkerReport::from).collect()
     }
 }

@@ -12,6 +12,8 @@ use courant_engine::exchange::{Endpoint, Key, Table};
 use courant_engine::{ExchangeId, ExchangeKind};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 /// One live subscriber.
@@ -26,7 +28,7 @@ pub(crate) type LiveTargets = Arc<[Arc<LiveTarget>]>;
 
 /// Names a live subscription; never given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LiveId(u64);
+pub(crate) struct LiveId(pub(crate) u64);
 
 impl Endpoint for LiveId {
     fn number(self) -> u64 {
@@ -47,11 +49,23 @@ struct Lists {
     next: u64,
     tables: HashMap<ExchangeId, Table<LiveId>, FixedState>,
     targets: HashMap<LiveId, (Place, Arc<LiveTarget>), FixedState>,
+    /// The keys of `targets`, for lists.
+    order: BTreeSet<LiveId>,
+}
+
+/// A live subscription as a list finds it.
+pub(crate) struct ListedLive {
+    pub(crate) id: LiveId,
+    pub(crate) exchange: ExchangeId,
+    pub(crate) key: Key,
+    pub(crate) target: Arc<LiveTarget>,
 }
 
 impl Lists {
     fn remove(&mut self, id: LiveId) -> Option<(Place, Arc<LiveTarget>)> {
         let (place, target) = self.targets.remove(&id)?;
+        self.order.remove(&id);
+        target.outbox.count_live(false);
         if let Some(table) = self.tables.get_mut(&place.exchange) {
             table.unbind(&place.key, id);
             if table.is_empty() {
@@ -114,9 +128,24 @@ impl Router {
         lists.next += 1;
         let key = Key::from(key);
         lists.tables.entry(exchange).or_insert_with(|| Table::new(kind)).bind(&key, id);
+        lists.order.insert(id);
+        target.outbox.count_live(true);
         lists.targets.insert(id, (Place { exchange, kind, key: Key::clone(&key) }, target.into()));
         self.counters.raise(slot_of_binding(exchange, kind, &key));
         id
+    }
+
+    /// The next subscriptions behind one, at most `most`.
+    pub(crate) fn behind(&self, after: Option<LiveId>, most: usize) -> Vec<ListedLive> {
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
+        let next = lists.order.range((first, Bound::Unbounded)).take(most);
+        next.filter_map(|id| {
+            let (place, target) = lists.targets.get(id)?;
+            let (exchange, key) = (place.exchange, Key::clone(&place.key));
+            Some(ListedLive { id: *id, exchange, key, target: Arc::clone(target) })
+        })
+        .collect()
     }
 
     /// Removes a subscriber.

@@ -461,6 +461,11 @@ impl State {
         self.tags[index] = tag;
     }
 
+    /// A door's number for a subscription.
+    pub(crate) fn tag_of(&self, subscription: SubscriptionId) -> Tag {
+        self.tags.get(subscription.0.index as usize).copied().unwrap_or_default()
+    }
+
     /// Notes that an outbox waits for a ticket, which may be committed already.
     pub(crate) fn wait(&mut self, ticket: Ticket, outbox: &Arc<Outbox>) {
         if ticket <= self.applied {

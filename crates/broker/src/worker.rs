@@ -1,6 +1,7 @@
 //! Everything that runs in the background is started here, under a name.
 
 use crate::shard::Shard;
+use courant_engine::Progress;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,12 +38,27 @@ pub struct WorkerReport {
     pub id: u32,
     /// What it does: `purge`.
     pub kind: &'static str,
+    /// In which namespace.
+    pub namespace: String,
     /// With which queue.
     pub queue: String,
     /// Messages it has dealt with since the opening.
     pub done: u64,
     /// Messages that are ready in the queue now.
     pub ready: u64,
+}
+
+impl From<Progress> for WorkerReport {
+    fn from(worker: Progress) -> Self {
+        Self {
+            id: worker.id.0,
+            kind: worker.kind.word(),
+            namespace: worker.namespace.to_string(),
+            queue: worker.queue.to_string(),
+            done: worker.done,
+            ready: worker.ready,
+        }
+    }
 }
 
 /// Starts the task that does long work, a step at a time; it ends with the shard.

@@ -160,7 +160,7 @@ async fn lists_come_in_pages_and_queues_are_purged() {
             "ITEM queue:b ready:0 open:0 bytes:0 subscriptions:0\nOK count:1",
         ),
         ("LIST queues after:b req:7", "OK req:7 count:0"),
-        ("LIST exchanges", "ITEM exchange:e kind:topic\nOK count:1"),
+        ("LIST exchanges", "ITEM exchange:e kind:topic bindings:0\nOK count:1"),
         ("LIST workers", "OK count:0"),
         ("BIND exchange:e queue:b key:x.*", "OK"),
         ("BIND exchange:e queue:a%20a key:x.*", "OK"),
@@ -182,6 +182,111 @@ async fn lists_come_in_pages_and_queues_are_purged() {
         ("PURGE topic:b", "ERR 103 bad-option…"),
     ])
     .await;
+}
+
+/// What can be said of one thing, and what belongs to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_thing_is_shown_as_in_its_list() {
+    check(&[
+        ("DECLARE exchange:lost kind:fanout internal:yes", "OK"),
+        ("DECLARE exchange:e kind:topic alternate:lost auto_delete:yes", "OK"),
+        ("DECLARE queue:q max_length:2 overflow:drop-oldest", "OK"),
+        ("DECLARE queue:r", "OK"),
+        ("BIND exchange:e queue:q key:x.*", "OK"),
+        ("BIND exchange:e queue:r key:y", "OK"),
+        ("BIND exchange:lost exchange:e", "OK"),
+        (
+            "STATS queue:q",
+            "OK ready:0 open:0 bytes:0 subscriptions:0 max_length:2 overflow:drop-oldest",
+        ),
+        ("STATS exchange:e", "OK kind:topic bindings:2 auto_delete:yes alternate:lost"),
+        ("STATS exchange:lost req:1", "OK req:1 kind:fanout bindings:1 internal:yes"),
+        ("STATS queue:no", "ERR 201 no-such-queue queue no does…"),
+        ("STATS topic:no", "ERR 202 no-such-topic topic no does…"),
+        ("LIST bindings queue:q", "ITEM from:e queue:q key:x.*\nOK count:1"),
+        (
+            "LIST bindings exchange:e count:2",
+            "ITEM from:e queue:q key:x.*\nITEM from:e queue:r key:y\nOK count:2 more:yes after:e",
+        ),
+        ("LIST bindings exchange:e after:e", "ITEM from:lost exchange:e\nOK count:1"),
+        ("LIST bindings exchange:no", "ERR 203 no-such-exchange exchange no does…"),
+        ("LIST subscriptions queue:no", "ERR 201 no-such-queue queue no does…"),
+        ("LIST queues queue:q", "ERR 103 bad-option…"),
+        ("DECLARE queue:mine exclusive:yes durable:no", "OK"),
+        (
+            "STATS queue:mine",
+            "OK ready:0 open:0 bytes:0 subscriptions:0 durable:no exclusive:yes owner:0.0",
+        ),
+        ("STATS", "OK published:0 …"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_and_subscriptions_are_listed() {
+    let (_broker, listening) = open().await;
+    let mut other = TcpStream::connect(listening.local_addr()).await.expect("a connection");
+    let typed = "CONNECT {\"client_id\":\"worker 1\"}\n\
+        DECLARE queue:q\nDECLARE exchange:t kind:topic\nPUB queue:q 2\nhi\n\
+        SUB queue:q sub_id:w credit:5 credit_bytes:100\n\
+        SUB exchange:t key:a.# sub_id:own ack:auto\n\
+        SUB exchange:t key:b.* mode:live sub_id:now\n\
+        PING\n";
+    other.write_all(typed.as_bytes()).await.expect("the door reads");
+    let mut seen = Vec::new();
+    while ["\nhi\n", "PONG\n"].iter().any(|end| !String::from_utf8_lossy(&seen).contains(end)) {
+        let read = tokio::time::timeout(PATIENCE, other.read_buf(&mut seen)).await;
+        assert!(read.expect("in time").expect("a byte") > 0, "{seen:?}");
+    }
+    let script = "LIST sessions count:1\nLIST sessions after:0\nLIST sessions after:x\n\
+        LIST subscriptions\nLIST subscriptions after:l\nLIST subscriptions count:1\n\
+        LIST subscriptions exchange:t after:0\nLIST subscriptions queue:q\n\
+        LIST subscriptions after:l0\nLIST subscriptions after:m\n";
+    let all = said(&listening, script).await;
+    // These differ from run to run.
+    let mut lines = all.lines().map(|line| {
+        let words = line.split(' ').map(|word| match word.split_once(':') {
+            Some(("since", ms)) if ms.parse::<u64>().is_ok_and(|ms| ms > 1 << 40) => "since:T",
+            Some(("held_bytes", _)) => "held_bytes:N",
+            _ => word,
+        });
+        words.collect::<Vec<_>>().join(" ")
+    });
+    let on_queue = "ITEM session:0.0 sub_id:w mode:queue queue:q credit:5 open:1 open_bytes:6 \
+                    credit_bytes:100 client_id:worker%201";
+    let own = "ITEM session:0.0 sub_id:own mode:session exchange:t credit:256 open:0 \
+               open_bytes:0 ack:auto key:a.# client_id:worker%201";
+    let live = "ITEM session:0.0 sub_id:now mode:live exchange:t key:b.* client_id:worker%201";
+    for expected in [
+        "ITEM session:0.0 door:text source:127.0.0.1 since:T subscriptions:3 \
+         open:1 open_bytes:6 held_bytes:N client_id:worker%201",
+        "OK count:1 more:yes after:0",
+        "ITEM session:1.0 door:text source:127.0.0.1 since:T subscriptions:0 \
+         open:0 open_bytes:0 held_bytes:N",
+        "OK count:1",
+        "ERR 103 bad-option…",
+        on_queue,
+        own,
+        "OK count:2 more:yes after:l",
+        live,
+        "OK count:1",
+        on_queue,
+        "OK count:1 more:yes after:0",
+        own,
+        "OK count:1 more:yes after:l",
+        on_queue,
+        "OK count:1",
+        "OK count:0",
+        "ERR 103 bad-option…",
+    ] {
+        let line = lines.next().unwrap_or_default();
+        let fits = match expected.strip_suffix('…') {
+            Some(beginning) => line.starts_with(beginning),
+            None => line == expected,
+        };
+        assert!(fits, "should say {expected}\nand says   {line}\nin\n{all}");
+    }
+    assert_eq!(lines.next(), None, "{all}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -218,10 +218,13 @@ impl Principal {
 
     /// Whether a namespace of that name may be made: everything in it may be configured.
     pub fn may_make(&self, namespace: &str) -> bool {
+        self.may_with_all(Operation::Configure, namespace)
+    }
+
+    /// Whether one grant permits the operation on every name of a namespace.
+    pub fn may_with_all(&self, operation: Operation, namespace: &str) -> bool {
         self.grants.iter().any(|grant| {
-            grant.operations.has(Operation::Configure)
-                && grant.covers(namespace)
-                && grant.pattern.is_every()
+            grant.operations.has(operation) && grant.covers(namespace) && grant.pattern.is_every()
         })
     }
 }

@@ -1,20 +1,43 @@
-//! Lists of what there is in a session's namespace, in order of names, a page at a time.
+//! Lists of what there is in a session's namespace, in order of names, a page at a time; and one
+//! of it alone. Who is there is listed by `roster.rs`.
 //!
-//! A page begins behind a name and looks at no more than [`LOOKED_AT_MAX`] names, whatever the
-//! session may see of them: a list costs a step its share, however much there is.
+//! A page begins behind a name and looks at no more than [`LOOKED_AT_MAX`] names or bindings,
+//! whatever the session may see of them: a list costs a step its share, however much there is.
 
 use crate::access::Operation;
 use crate::engine::Engine;
-use crate::exchange::{ExchangeKind, ExchangeSpec, Key, Target};
+use crate::exchange::{BindTo, Exchange, ExchangeKind, ExchangeSpec, Key, Target};
 use crate::floor::SessionId;
 use crate::name::{ExchangeId, Name, QueueId};
-use crate::queue::{QueueCounts, QueueOptions};
+use crate::queue::{FloorQueue, QueueCounts, QueueOptions};
 use crate::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-/// Names that one page looks at.
-const LOOKED_AT_MAX: usize = 1000;
+/// Names, bindings or slots that one page looks at.
+pub(crate) const LOOKED_AT_MAX: usize = 1000;
+
+/// A queue as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedQueue {
+    /// Its policies.
+    pub options: QueueOptions,
+    /// How it is doing.
+    pub counts: QueueCounts,
+    /// The session that alone may use it.
+    pub owner: Option<SessionId>,
+}
+
+/// An exchange as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedExchange {
+    /// Its options.
+    pub spec: ExchangeSpec,
+    /// The name of its alternate, if that is still there.
+    pub alternate: Option<Name>,
+    /// How many bindings lead from it.
+    pub bindings: u64,
+}
 
 /// A binding as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,13 +52,6 @@ pub struct ListedBinding {
     pub target: Target,
     /// Its name.
     pub to: Name,
-}
-
-impl ListedBinding {
-    /// Where it stands in the list: what the next part begins behind.
-    pub fn place(&self) -> BindingPlace {
-        BindingPlace { exchange: self.exchange.clone(), at: Some((self.key.clone(), self.target)) }
-    }
 }
 
 /// A place in the list of bindings.
@@ -63,7 +79,7 @@ impl Engine {
         session: SessionId,
         after: Option<&str>,
         count: usize,
-    ) -> Result<Part<(QueueOptions, QueueCounts)>, Refusal> {
+    ) -> Result<Part<ListedQueue>, Refusal> {
         let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
         let Some(space) = self.ledger.namespaces.get(&who.namespace) else {
             return Err(Refusal::NoSuchNamespace);
@@ -84,13 +100,34 @@ impl Engine {
             }
             last = Some(name.clone());
             let Some(queue) = self.floor.queues.get(&id) else { continue };
-            if who.allow_queue(session.0, Operation::Inspect, queue).is_ok()
-                && let Some(counts) = self.counts(id)
-            {
-                part.items.push((name.clone(), (queue.options, counts)));
+            if who.allow_queue(session.0, Operation::Inspect, queue).is_ok() {
+                part.items.push((name.clone(), self.listed_queue(queue)));
             }
         }
         Ok(part)
+    }
+
+    /// One queue as it is listed; also one that is exclusive to another session.
+    pub fn list_queue(&self, session: SessionId, name: &str) -> Result<ListedQueue, Refusal> {
+        let id = self.queue_seen(session, name)?;
+        let queue = self.floor.queues.get(&id).ok_or(Refusal::NoSuchQueue)?;
+        Ok(self.listed_queue(queue))
+    }
+
+    /// The number of a queue that the session may look at.
+    pub(crate) fn queue_seen(&self, session: SessionId, name: &str) -> Result<QueueId, Refusal> {
+        let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
+        let id = self.find_queue(who.namespace, name);
+        match id.and_then(|id| self.floor.queues.get(&id)) {
+            Some(queue) => who.allow_queue(session.0, Operation::Inspect, queue)?,
+            None => who.allow(Operation::Inspect, name)?,
+        }
+        id.ok_or(Refusal::NoSuchQueue)
+    }
+
+    fn listed_queue(&self, queue: &FloorQueue) -> ListedQueue {
+        let counts = queue.counts(self.ledger.queues.get(&queue.id));
+        ListedQueue { options: queue.options, counts, owner: queue.owner.map(SessionId) }
     }
 
     /// Namespaces that the session's user may enter, behind a name, at most `count`.
@@ -114,48 +151,58 @@ impl Engine {
         Ok(Part { items: names.into_iter().map(|name| (name.clone(), ())).collect(), more })
     }
 
-    /// Bindings behind a place, at most `count`, in order of their exchanges' names.
+    /// Bindings behind a place, at most `count`, in order of their exchanges' names. With `of` only
+    /// those that lead to that queue, or to or from that exchange.
     pub fn list_bindings(
         &self,
         session: SessionId,
+        of: Option<BindTo<'_>>,
         after: Option<&BindingPlace>,
         count: usize,
     ) -> Result<(Vec<ListedBinding>, Option<BindingPlace>), Refusal> {
+        let of = of.map(|of| self.target_of(session, of)).transpose()?;
         let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
         let Some(space) = self.ledger.namespaces.get(&who.namespace) else {
             return Err(Refusal::NoSuchNamespace);
         };
-        let count = count.clamp(1, LOOKED_AT_MAX);
-        let mut found = Vec::new();
         let first = after.map_or(Bound::Unbounded, |after| match after.at {
             Some(_) => Bound::Included(after.exchange.as_str()),
             None => Bound::Excluded(after.exchange.as_str()),
         });
-        let names = space.exchanges.range::<str, _>((first, Bound::Unbounded));
-        for (looked_at, (name, id)) in names.enumerate() {
-            let Some(exchange) = self.ledger.exchanges.get(id) else { continue };
-            if who.allow(Operation::Inspect, name.as_str()).is_ok() {
-                let within = after.filter(|after| after.exchange == *name);
-                let behind = within.and_then(|after| after.at.as_ref());
+        let mut found = Vec::new();
+        let (mut last, mut left) = (None, LOOKED_AT_MAX);
+        for (name, id) in space.exchanges.range::<str, _>((first, Bound::Unbounded)) {
+            if left == 0 {
+                return Ok((found, last));
+            }
+            left -= 1;
+            let there = self.ledger.exchanges.get(id);
+            let there = there.filter(|_| who.allow(Operation::Inspect, name.as_str()).is_ok());
+            if let Some(there) = there {
+                let behind = after.filter(|after| after.exchange == *name);
+                let behind = behind.and_then(|after| after.at.as_ref());
                 let behind = behind.map(|(key, target)| (&key[..], *target));
-                let wanted = count + 1 - found.len();
-                for (key, target) in self.bindings_behind(*id, behind, wanted) {
-                    if let Some(to) = self.target_name(target) {
-                        let (exchange, kind) = (name.clone(), exchange.spec.kind);
-                        found.push(ListedBinding { exchange, kind, key, target, to });
+                let most = if of.is_some() { left } else { left.min(count.max(1) - found.len()) };
+                for (key, target) in self.bindings_behind(*id, behind, most + 1) {
+                    if found.len() >= count.max(1) || left == 0 {
+                        return Ok((found, last));
+                    }
+                    left -= 1;
+                    let at = Some((key.clone(), target));
+                    last = Some(BindingPlace { exchange: name.clone(), at });
+                    if of.is_none_or(|of| of == target || of == Target::Exchange(*id)) {
+                        found.extend(self.listed_binding(there, key, target));
                     }
                 }
             }
-            if found.len() > count {
-                found.truncate(count);
-                let more = found.last().map(ListedBinding::place);
-                return Ok((found, more));
-            }
-            if looked_at + 1 == LOOKED_AT_MAX {
-                return Ok((found, Some(BindingPlace { exchange: name.clone(), at: None })));
-            }
+            last = Some(BindingPlace { exchange: name.clone(), at: None });
         }
         Ok((found, None))
+    }
+
+    fn listed_binding(&self, from: &Exchange, key: Key, target: Target) -> Option<ListedBinding> {
+        let to = self.target_name(target)?;
+        Some(ListedBinding { exchange: from.name.clone(), kind: from.spec.kind, key, target, to })
     }
 
     /// The next bindings of an exchange, durable and transient ones in one order.
@@ -187,7 +234,7 @@ impl Engine {
         session: SessionId,
         after: Option<&str>,
         count: usize,
-    ) -> Result<Part<(ExchangeSpec, Option<Name>)>, Refusal> {
+    ) -> Result<Part<ListedExchange>, Refusal> {
         let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
         let Some(space) = self.ledger.namespaces.get(&who.namespace) else {
             return Err(Refusal::NoSuchNamespace);
@@ -204,11 +251,24 @@ impl Engine {
             last = Some(name.clone());
             let Some(exchange) = self.ledger.exchanges.get(id) else { continue };
             if who.allow(Operation::Inspect, name.as_str()).is_ok() {
-                let alternate = exchange.spec.alternate.and_then(|id| self.exchange_name(id));
-                part.items.push((name.clone(), (exchange.spec, alternate.cloned())));
+                part.items.push((name.clone(), self.listed_exchange(exchange)));
             }
         }
         Ok(part)
+    }
+
+    /// One exchange or topic as it is listed.
+    pub fn list_exchange(&self, session: SessionId, name: &str) -> Result<ListedExchange, Refusal> {
+        let id = self.exchange_of(session, Operation::Inspect, name)?;
+        let exchange = self.ledger.exchanges.get(&id).ok_or(Refusal::NoSuchExchange)?;
+        Ok(self.listed_exchange(exchange))
+    }
+
+    fn listed_exchange(&self, exchange: &Exchange) -> ListedExchange {
+        let Exchange { id, spec, .. } = *exchange;
+        let alternate = spec.alternate.and_then(|id| self.exchange_name(id)).cloned();
+        let bindings = self.ledger.bindings.count(id) + self.floor.bindings.count(id);
+        ListedExchange { spec, alternate, bindings: bindings as u64 }
     }
 }
 

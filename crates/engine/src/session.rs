@@ -105,6 +105,12 @@ impl Session {
             Err(Refusal::NotAllowed)
         }
     }
+
+    /// Whether the operation is permitted on everything in its namespace.
+    pub(crate) fn allow_all(&self, operation: Operation) -> Result<(), Refusal> {
+        let may = self.principal.may_with_all(operation, self.namespace_name.as_str());
+        if may { Ok(()) } else { Err(Refusal::NotAllowed) }
+    }
 }
 
 /// Whether a client may give that name to something.

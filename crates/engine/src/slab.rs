@@ -74,6 +74,15 @@ impl<T> Slab<T> {
         })
     }
 
+    /// Slots from one on, those without a value too.
+    pub fn slots_from(&self, first: u32) -> impl Iterator<Item = (Key, Option<&T>)> {
+        let slots = self.slots.get(first as usize..).unwrap_or_default();
+        slots
+            .iter()
+            .zip(first..)
+            .map(|(slot, index)| (Key { index, generation: slot.generation }, slot.value.as_ref()))
+    }
+
     /// Values that are there.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
@@ -100,5 +109,18 @@ mod tests {
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.get(second), Some(&'b'));
         assert_eq!(slab.len(), 1);
+    }
+
+    #[test]
+    fn slots_are_seen_from_one_on() {
+        let mut slab = Slab::default();
+        let keys = ['a', 'b', 'c'].map(|value| slab.insert(value));
+        slab.remove(keys[1]);
+        let seen =
+            |first| slab.slots_from(first).map(|(_, value)| value.copied()).collect::<Vec<_>>();
+        assert_eq!(seen(0), [Some('a'), None, Some('c')]);
+        assert_eq!(seen(2), [Some('c')]);
+        assert_eq!(seen(3), []);
+        assert_eq!(seen(u32::MAX), []);
     }
 }

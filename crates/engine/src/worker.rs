@@ -11,10 +11,12 @@ use crate::effect::Effects;
 use crate::engine::Engine;
 use crate::floor::SessionId;
 use crate::limits::STEP_MESSAGES_MAX;
+use crate::list::LOOKED_AT_MAX;
 use crate::name::{Name, QueueId};
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::settle::{leave, note_settles};
+use std::ops::Bound;
 
 /// Names a worker. The top bit says that it is about a transient queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +84,8 @@ pub struct Progress {
     pub id: WorkerId,
     /// What it does.
     pub kind: WorkerKind,
+    /// In which namespace.
+    pub namespace: Name,
     /// With which queue.
     pub queue: Name,
     /// Messages it took out since the opening.
@@ -178,12 +182,41 @@ impl Engine {
 
     /// Every worker and how far it has come.
     pub fn workers(&self) -> Vec<Progress> {
-        let all = self.floor.workers.iter().filter_map(|(id, worker)| {
-            let Task { kind, queue, .. } = worker.task;
-            let ready = self.counts(queue).map_or(0, |counts| counts.ready);
-            let queue = self.floor.queues.get(&queue)?.name.clone();
-            Some(Progress { id: *id, kind, queue, done: worker.done, ready })
-        });
-        all.collect()
+        self.floor.workers.iter().filter_map(|(id, worker)| self.progress(*id, worker)).collect()
+    }
+
+    /// Workers behind one, at most `count`, that are about queues which the session may look at.
+    pub fn list_workers(
+        &self,
+        session: SessionId,
+        after: Option<WorkerId>,
+        count: usize,
+    ) -> Result<(Vec<Progress>, Option<WorkerId>), Refusal> {
+        let who = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?;
+        let mut found = Vec::new();
+        let mut last = None;
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.floor.workers.range((first, Bound::Unbounded));
+        for (looked_at, (id, worker)) in behind.enumerate() {
+            if found.len() >= count.max(1) || looked_at >= LOOKED_AT_MAX {
+                return Ok((found, last));
+            }
+            last = Some(*id);
+            let queue = self.floor.queues.get(&worker.task.queue);
+            let is_seen = queue.is_some_and(|queue| {
+                queue.namespace == who.namespace
+                    && who.allow_queue(session.0, Operation::Inspect, queue).is_ok()
+            });
+            found.extend(self.progress(*id, worker).filter(|_| is_seen));
+        }
+        Ok((found, None))
+    }
+
+    fn progress(&self, id: WorkerId, worker: &Worker) -> Option<Progress> {
+        let Task { kind, queue, .. } = worker.task;
+        let queue = self.floor.queues.get(&queue)?;
+        let namespace = self.ledger.namespaces.get(&queue.namespace)?.name.clone();
+        let ready = self.counts(queue.id).map_or(0, |counts| counts.ready);
+        Some(Progress { id, kind, namespace, queue: queue.name.clone(), done: worker.done, ready })
     }
 }

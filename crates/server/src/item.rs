@@ -7,7 +7,7 @@ use courant_wire::text::Fields;
 use serde_json::{Value, json};
 
 use crate::folder_report::size;
-use crate::quantity::time_text;
+use crate::quantity::{moment_text, time_text};
 use crate::table::Align;
 
 /// The fields of one reply, without their escapes, in the order in which they came.
@@ -24,6 +24,7 @@ enum Kind {
     Count,
     Bytes,
     Time,
+    Moment,
 }
 
 /// Keys of numbers that are neither sizes nor times.
@@ -54,7 +55,9 @@ impl Kind {
             Self::Bytes
         } else if TIMES.contains(&key) || key.ends_with("_ms") {
             Self::Time
-        } else if COUNTS.contains(&key) {
+        } else if key == "since" {
+            Self::Moment
+        } else if COUNTS.contains(&key) || key.starts_with("left_") {
             Self::Count
         } else if TRUTHS.contains(&key) {
             Self::Truth
@@ -68,6 +71,7 @@ impl Kind {
         match (self, value.parse::<u64>()) {
             (Self::Bytes, Ok(bytes)) => size(bytes),
             (Self::Time, Ok(ms)) => time_text(std::time::Duration::from_millis(ms)),
+            (Self::Moment, Ok(ms)) => moment_text(ms),
             _ => value.to_owned(),
         }
     }
@@ -76,7 +80,7 @@ impl Kind {
     fn json(self, value: &str) -> Value {
         match (self, value) {
             (Self::Truth, "yes" | "no") => json!(value == "yes"),
-            (Self::Count | Self::Bytes | Self::Time, _) => {
+            (Self::Count | Self::Bytes | Self::Time | Self::Moment, _) => {
                 value.parse::<u64>().map_or_else(|_| json!(value), |number| json!(number))
             }
             _ => json!(value),
@@ -153,7 +157,7 @@ pub(crate) fn json(key: &str, value: &str) -> Value {
 /// Where the column of a key is aligned.
 pub(crate) fn align(key: &str) -> Align {
     match Kind::of(key) {
-        Kind::Text | Kind::Truth => Align::Left,
+        Kind::Text | Kind::Truth | Kind::Moment => Align::Left,
         Kind::Count | Kind::Bytes | Kind::Time => Align::Right,
     }
 }
@@ -182,6 +186,12 @@ mod tests {
         assert_eq!(item.shown("bytes").as_deref(), Some("2.0 KiB"));
         assert_eq!(item.shown("visibility").as_deref(), Some("30s"));
         assert_eq!(item.shown("nothing"), None);
+    }
+
+    #[test]
+    fn moments_are_dates_for_people_and_numbers_for_programs() {
+        assert_eq!(shown("since", "1763705846000"), "2025-11-21T06:17:26Z");
+        assert_eq!(json("since", "1763705846000"), json!(1_763_705_846_000_u64));
     }
 
     #[test]

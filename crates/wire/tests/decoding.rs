@@ -173,9 +173,14 @@ fn bindings_purges_and_lists() {
     assert_eq!(destination.raw_name.raw(), b"q");
     for list in Listed::ALL {
         let line = format!("LIST {} after:a%20b count:1000\n", list.name());
-        let Command::List { what, options } = command(line.as_bytes()) else { panic!() };
-        assert_eq!((what, options.number(Key::Count)), (list, Some(1000)));
+        let Command::List { what, of, options } = command(line.as_bytes()) else { panic!() };
+        assert_eq!((what, of, options.number(Key::Count)), (list, None, Some(1000)));
         assert_eq!(options.get(Key::After).unwrap().bytes(&mut Vec::new()).unwrap(), b"a b");
+    }
+    for list in ["bindings", "subscriptions"] {
+        let line = format!("LIST {list} queue:a%20b count:5\n");
+        let Command::List { of: Some(of), .. } = command(line.as_bytes()) else { panic!() };
+        assert_eq!((of.kind, of.raw_name.raw()), (DestinationKind::Queue, &b"a%20b"[..]));
     }
 }
 
@@ -421,6 +426,8 @@ fn refused_topology_keeps_the_framing() {
         ("LIST cats\n", WireError::UnknownList { word: word("cats") }),
         ("LIST queues count:1025\n", bad(Key::Count, "1025")),
         ("LIST queues all\n", unexpected(Verb::List, "all")),
+        ("LIST queues queue:q\n", unknown(Verb::List, "queue")),
+        ("LIST bindings all\n", WireError::BadDestination { word: word("all") }),
     ]);
 }
 

@@ -3,11 +3,11 @@
 //! Settles of one read are one batch ([`SettleBatch`]). What may have to wait (for a commit, for a
 //! disk) is done by [`Talk::run`], which is async; everything before it is not.
 
-use super::message;
 use super::publish::text;
 use super::refusal::{self, Refused};
 use super::subscriptions::{LiveFrames, Subscription, write_destination};
 use super::talk::Talk;
+use super::{item, message};
 use courant::{Handle, Lease, Refusal, Selector, Settling, SubscribeOptions, Subscribed, Verdict};
 use courant_wire::text::reply;
 use courant_wire::text::{
@@ -150,7 +150,7 @@ impl Talk {
             }
             Command::Get { destination, options } => self.get(destination, options).await,
             Command::Purge { destination, .. } => self.purge(destination, req).await,
-            Command::List { what, options } => self.list(*what, options),
+            Command::List { what, of, options } => self.list(*what, of.as_ref(), options),
             Command::Stats { destination, .. } => self.stats(destination.as_ref(), req),
             Command::Quit { .. } => {
                 Line::ok(&mut self.replies, req).end();
@@ -315,16 +315,25 @@ impl Talk {
         destination: Option<&Destination<'_>>,
         req: Option<&[u8]>,
     ) -> Result<(), Refused> {
-        if let Some(destination) = destination {
-            let mut buffer = Vec::new();
-            let name = destination.name(&mut buffer)?;
-            return self.inspect(destination.kind, name, None, req);
+        let Some(destination) = destination else {
+            let stats = self.session.stats().map_err(|refusal| Refused::about(refusal, "STATS"))?;
+            let mut line = Line::ok(&mut self.replies, req);
+            for (name, value) in stats.iter() {
+                line = line.number(name, value);
+            }
+            line.end();
+            return Ok(());
+        };
+        let mut buffer = Vec::new();
+        let name = destination.name(&mut buffer)?;
+        let refused = |refusal| Refused::at(destination.kind, refusal, name);
+        if destination.kind == DestinationKind::Queue {
+            let queue = self.session.queue(name).map_err(refused)?;
+            item::queue(Line::ok(&mut self.replies, req), &queue).end();
+        } else {
+            let exchange = self.session.exchange(name).map_err(refused)?;
+            item::exchange(Line::ok(&mut self.replies, req), &exchange).end();
         }
-        let mut line = Line::ok(&mut self.replies, req);
-        for (name, value) in self.broker.stats().iter() {
-            line = line.number(name, value);
-        }
-        line.end();
         Ok(())
     }
 }

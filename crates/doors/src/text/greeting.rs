@@ -68,7 +68,9 @@ pub(super) async fn greet(
     };
     let subscriptions = Arc::new(Subscriptions::default());
     let writer = Arc::new(writer);
-    let outlet = TextOutlet::new(Arc::clone(&writer), Arc::clone(&subscriptions));
+    let client_id = connect.login.client_id.as_deref().unwrap_or_default();
+    let who = (client_id, source);
+    let outlet = TextOutlet::new(Arc::clone(&writer), Arc::clone(&subscriptions), who);
     let namespace = connect.login.namespace.as_deref().unwrap_or(NAMESPACE_DEFAULT);
     let session = match door.broker.attach(namespace, &principal, Box::new(outlet)) {
         Ok(session) => session,
@@ -79,7 +81,7 @@ pub(super) async fn greet(
         }
     };
     let Login { credit, credit_bytes, .. } = connect.login;
-    let mut talk = Talk::new(door.broker.clone(), session, subscriptions);
+    let mut talk = Talk::new(session, subscriptions);
     talk.is_verbose = connect.login.verbose;
     talk.ordinal = 1;
     if credit.is_some() || credit_bytes.is_some() {

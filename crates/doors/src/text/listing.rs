@@ -1,115 +1,133 @@
-//! LIST and PURGE.
+//! LIST and PURGE. What is said of each thing is in `item.rs`.
 
-use super::message;
+use super::item;
 use super::publish::text;
 use super::refusal::Refused;
 use super::talk::Talk;
 use courant::{
-    BindingPlace, ExchangeId, ExchangeKind, HeaderFilter, ListedBinding, Name, Overflow, QueueId,
-    QueueOptions, Refusal, Target,
+    BindTo, BindingPlace, ExchangeId, Name, QueueId, Refusal, SubscriptionPlace, Target,
 };
 use courant_wire::text::{Destination, DestinationKind, Key, Line, Listed, Options, reply};
 
 /// Things of a list that come at a time, where the client does not say.
 const COUNT_DEFAULT: u64 = 100;
 
+/// How many came, and what the list goes on behind.
+type Came = (usize, Option<String>);
+
+/// Which part of a list is asked for.
+struct Wanted<'a> {
+    after: Option<&'a str>,
+    count: usize,
+    /// Of what alone.
+    of: Option<BindTo<'a>>,
+}
+
 impl Talk {
-    pub(super) fn list(&mut self, what: Listed, options: &Options<'_>) -> Result<(), Refused> {
+    pub(super) fn list(
+        &mut self,
+        what: Listed,
+        of: Option<&Destination<'_>>,
+        options: &Options<'_>,
+    ) -> Result<(), Refused> {
         let after = text(options, Key::After)?;
         let count = options.number(Key::Count).unwrap_or(COUNT_DEFAULT);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let refused = |refusal| Refused::about(refusal, what.name());
-        let (came, more) = match what {
-            Listed::Queues => {
-                let part = self.session.queues(after.as_deref(), count).map_err(refused)?;
-                for (name, (policies, counts)) in &part.items {
-                    let mut line = reply::item(&mut self.replies)
-                        .text("queue", name.as_str().as_bytes())
-                        .number("ready", counts.ready)
-                        .number("open", counts.leased)
-                        .number("bytes", counts.bytes)
-                        .number("subscriptions", u64::from(counts.subscriptions));
-                    line = write_policies(line, policies);
-                    line.end();
-                }
-                (part.items.len(), part.more)
-            }
-            Listed::Exchanges => {
-                let part = self.session.exchanges(after.as_deref(), count).map_err(refused)?;
-                for (name, (spec, alternate)) in &part.items {
-                    let mut line = reply::item(&mut self.replies)
-                        .text("exchange", name.as_str().as_bytes())
-                        .token("kind", spec.kind.word().as_bytes());
-                    if let Some(alternate) = alternate {
-                        line = line.text("alternate", alternate.as_str().as_bytes());
-                    }
-                    line.end();
-                }
-                (part.items.len(), part.more)
-            }
-            Listed::Namespaces => {
-                let part = self.session.namespaces(after.as_deref(), count).map_err(refused)?;
-                for (name, ()) in &part.items {
-                    let name = name.as_str().as_bytes();
-                    reply::item(&mut self.replies).text("namespace", name).end();
-                }
-                (part.items.len(), part.more)
-            }
-            Listed::Bindings => return self.list_bindings(after.as_deref(), count, options.req()),
-            Listed::Workers => {
-                let mut workers = self.broker.workers();
-                workers.retain(|worker| self.session.inspect(&worker.queue).is_ok());
-                for worker in &workers {
-                    reply::item(&mut self.replies)
-                        .number("worker", u64::from(worker.id))
-                        .token("kind", worker.kind.as_bytes())
-                        .text("queue", worker.queue.as_bytes())
-                        .number("done", worker.done)
-                        .number("ready", worker.ready)
-                        .end();
-                }
-                (workers.len(), None)
-            }
-            _ => {
-                let what = format!("LIST {}", what.name());
-                return Err(Refused::about(Refusal::NotSupported, &what));
-            }
+        let mut buffer = Vec::new();
+        let of = match of {
+            Some(of) => Some((of.kind, of.name(&mut buffer)?)),
+            None => None,
         };
+        let wanted = Wanted {
+            after: after.as_deref(),
+            count,
+            of: of.map(|(kind, name)| match kind {
+                DestinationKind::Queue => BindTo::Queue(name),
+                _ => BindTo::Exchange(name),
+            }),
+        };
+        let listed = match what {
+            Listed::Queues => self.list_queues(&wanted),
+            Listed::Exchanges => self.list_exchanges(&wanted),
+            Listed::Bindings => self.list_bindings(&wanted),
+            Listed::Subscriptions => self.list_subscriptions(&wanted),
+            Listed::Sessions => self.list_sessions(&wanted),
+            Listed::Workers => self.list_workers(&wanted),
+            Listed::Namespaces => self.list_namespaces(&wanted),
+        };
+        let (came, more) = listed.map_err(|refusal| match (refusal, of) {
+            (Refusal::BadOption, _) => Refused::about(refusal, "after:"),
+            (_, Some((kind, name))) => Refused::at(kind, refusal, name),
+            _ => Refused::about(refusal, what.name()),
+        })?;
         let mut line = Line::ok(&mut self.replies, options.req()).number("count", came as u64);
-        if let Some(name) = more {
-            line = line.yes_no("more", true).text("after", name.as_str().as_bytes());
+        if let Some(after) = more {
+            line = line.yes_no("more", true).text("after", after.as_bytes());
         }
         line.end();
         Ok(())
     }
 
-    fn list_bindings(
-        &mut self,
-        after: Option<&str>,
-        count: usize,
-        req: Option<&[u8]>,
-    ) -> Result<(), Refused> {
-        let bad = || Refused::about(Refusal::BadOption, "after:");
-        let after = after.map(|after| read_place(after).ok_or_else(bad)).transpose()?;
-        let listed = self.session.bindings(after.as_ref(), count);
-        let (bindings, more) = listed.map_err(|refusal| Refused::about(refusal, "bindings"))?;
+    fn list_queues(&mut self, wanted: &Wanted<'_>) -> Result<Came, Refusal> {
+        let part = self.session.queues(wanted.after, wanted.count)?;
+        for (name, queue) in &part.items {
+            let line = reply::item(&mut self.replies).text("queue", name.as_str().as_bytes());
+            item::queue(line, queue).end();
+        }
+        Ok((part.items.len(), part.more.map(|name| name.to_string())))
+    }
+
+    fn list_exchanges(&mut self, wanted: &Wanted<'_>) -> Result<Came, Refusal> {
+        let part = self.session.exchanges(wanted.after, wanted.count)?;
+        for (name, exchange) in &part.items {
+            let line = reply::item(&mut self.replies).text("exchange", name.as_str().as_bytes());
+            item::exchange(line, exchange).end();
+        }
+        Ok((part.items.len(), part.more.map(|name| name.to_string())))
+    }
+
+    fn list_namespaces(&mut self, wanted: &Wanted<'_>) -> Result<Came, Refusal> {
+        let part = self.session.namespaces(wanted.after, wanted.count)?;
+        for (name, ()) in &part.items {
+            reply::item(&mut self.replies).text("namespace", name.as_str().as_bytes()).end();
+        }
+        Ok((part.items.len(), part.more.map(|name| name.to_string())))
+    }
+
+    fn list_bindings(&mut self, wanted: &Wanted<'_>) -> Result<Came, Refusal> {
+        let after = read(wanted.after, read_place)?;
+        let (bindings, more) = self.session.bindings(wanted.of, after.as_ref(), wanted.count)?;
         for binding in &bindings {
-            let word = match binding.target {
-                Target::Queue(_) => "queue",
-                Target::Exchange(_) => "exchange",
-            };
-            let line = reply::item(&mut self.replies)
-                .text("from", binding.exchange.as_str().as_bytes())
-                .text(word, binding.to.as_str().as_bytes());
-            said_of(line, binding).end();
+            item::binding(reply::item(&mut self.replies), binding).end();
         }
-        let count = bindings.len() as u64;
-        let mut line = Line::ok(&mut self.replies, req).number("count", count);
-        if let Some(place) = more {
-            line = line.yes_no("more", true).text("after", write_place(&place).as_bytes());
+        Ok((bindings.len(), more.map(|place| write_place(&place))))
+    }
+
+    fn list_subscriptions(&mut self, wanted: &Wanted<'_>) -> Result<Came, Refusal> {
+        let after = read(wanted.after, read_subscription_place)?;
+        let (found, more) = self.session.subscriptions(wanted.of, after, wanted.count)?;
+        for subscription in &found {
+            item::subscription(reply::item(&mut self.replies), subscription).end();
         }
-        line.end();
-        Ok(())
+        Ok((found.len(), more.map(write_subscription_place)))
+    }
+
+    fn list_sessions(&mut self, wanted: &Wanted<'_>) -> Result<Came, Refusal> {
+        let after = read(wanted.after, |text| text.parse().ok())?;
+        let (sessions, more) = self.session.sessions(after, wanted.count)?;
+        for session in &sessions {
+            item::session(reply::item(&mut self.replies), session).end();
+        }
+        Ok((sessions.len(), more.map(|slot| slot.to_string())))
+    }
+
+    fn list_workers(&mut self, wanted: &Wanted<'_>) -> Result<Came, Refusal> {
+        let after = read(wanted.after, |text| text.parse().ok())?;
+        let (workers, more) = self.session.workers(after, wanted.count)?;
+        for worker in &workers {
+            item::worker(reply::item(&mut self.replies), worker).end();
+        }
+        Ok((workers.len(), more.map(|number| number.to_string())))
     }
 
     pub(super) async fn purge(
@@ -129,19 +147,26 @@ impl Talk {
     }
 }
 
-/// What a binding says, in the words of BIND.
-fn said_of<'o>(mut line: Line<'o>, binding: &ListedBinding) -> Line<'o> {
-    match binding.kind {
-        ExchangeKind::Headers => match HeaderFilter::decode(&binding.key) {
-            Some(filter) => {
-                line = line.token("match", filter.mode.word().as_bytes());
-                message::headers(line, &filter.headers)
-            }
-            None => line,
-        },
-        ExchangeKind::Hash if !binding.key.is_empty() => line.token("weight", &binding.key),
-        _ if binding.key.is_empty() => line,
-        _ => line.text("key", &binding.key),
+/// Reads a mark that this door gave.
+fn read<T>(mark: Option<&str>, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Refusal> {
+    mark.map(|mark| read(mark).ok_or(Refusal::BadOption)).transpose()
+}
+
+/// A place in the list of subscriptions: the slot of one to a queue, or `l` and the number of a
+/// live one.
+fn write_subscription_place(place: SubscriptionPlace) -> String {
+    match place {
+        SubscriptionPlace::Queue(slot) => slot.to_string(),
+        SubscriptionPlace::Lives => "l".to_owned(),
+        SubscriptionPlace::Live(number) => format!("l{number}"),
+    }
+}
+
+fn read_subscription_place(text: &str) -> Option<SubscriptionPlace> {
+    match text.strip_prefix('l') {
+        None => text.parse().ok().map(SubscriptionPlace::Queue),
+        Some("") => Some(SubscriptionPlace::Lives),
+        Some(number) => number.parse().ok().map(SubscriptionPlace::Live),
     }
 }
 
@@ -173,38 +198,4 @@ fn read_place(text: &str) -> Option<BindingPlace> {
         Target::Exchange(ExchangeId(target.strip_prefix('e')?.parse().ok()?))
     };
     Some(BindingPlace { exchange, at: Some((key.into(), target)) })
-}
-
-/// Adds the policies of a queue that are not the usual ones, with the keys of DECLARE.
-fn write_policies<'o>(mut line: Line<'o>, policies: &QueueOptions) -> Line<'o> {
-    let usual = QueueOptions::default();
-    if !policies.durable {
-        line = line.yes_no("durable", false);
-    }
-    for (key, is_set) in
-        [(Key::Exclusive, policies.exclusive), (Key::AutoDelete, policies.auto_delete)]
-    {
-        if is_set {
-            line = line.yes_no(key.name(), true);
-        }
-    }
-    let visibility = Some(policies.visibility_ms).filter(|ms| *ms != usual.visibility_ms);
-    for (key, number) in [
-        (Key::Visibility, visibility),
-        (Key::Expires, policies.expires_ms),
-        (Key::MaxLength, policies.max_length),
-        (Key::MaxBytes, policies.max_bytes),
-        (Key::MaxMessageBytes, policies.max_message_bytes.map(u64::from)),
-        (Key::MessageTtl, policies.message_ttl_ms),
-        (Key::MaxAttempts, policies.max_attempts.map(u64::from)),
-    ] {
-        if let Some(number) = number {
-            line = line.number(key.name(), number);
-        }
-    }
-    match policies.overflow {
-        Overflow::Reject => line,
-        Overflow::Block => line.token("overflow", b"block"),
-        Overflow::DropOldest => line.token("overflow", b"drop-oldest"),
-    }
 }

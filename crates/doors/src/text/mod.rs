@@ -4,6 +4,7 @@ mod command;
 mod connection;
 mod greeting;
 mod hold;
+mod item;
 mod listing;
 mod message;
 mod outlet;

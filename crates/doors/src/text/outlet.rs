@@ -4,10 +4,11 @@ use super::message::write_message;
 use super::refusal;
 use super::subscriptions::{Subscription, Subscriptions};
 use crate::socket::Writer;
-use courant::{Cause, Flush, Message, Outlet, Refusal, Tag};
+use courant::{Cause, Client, Flush, Message, Outlet, Refusal, SubscriptionNames, Tag};
 use courant_wire::text::reply;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ const KEEP_BYTES: usize = 64 * 1024;
 pub(crate) struct TextOutlet {
     socket: Arc<Writer>,
     subscriptions: Arc<Subscriptions>,
+    client: Client,
     /// The subscription that the last delivery was for.
     last: Option<(Tag, Arc<Subscription>)>,
     out: Vec<u8>,
@@ -29,12 +31,23 @@ pub(crate) struct TextOutlet {
 }
 
 impl TextOutlet {
-    pub(crate) fn new(socket: Arc<Writer>, subscriptions: Arc<Subscriptions>) -> Self {
-        Self { socket, subscriptions, last: None, out: Vec::new(), taken: 0, is_unsent: false }
+    pub(crate) fn new(
+        socket: Arc<Writer>,
+        subscriptions: Arc<Subscriptions>,
+        (client_id, source): (&str, IpAddr),
+    ) -> Self {
+        let (last, out) = (None, Vec::new());
+        let names = Arc::clone(&subscriptions) as Arc<dyn SubscriptionNames>;
+        let client = Client { id: client_id.into(), door: "text", source: Some(source), names };
+        Self { socket, subscriptions, client, last, out, taken: 0, is_unsent: false }
     }
 }
 
 impl Outlet for TextOutlet {
+    fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     fn deliver(&mut self, tag: Tag, message: &Message<'_>) {
         if self.last.as_ref().is_none_or(|(last, _)| *last != tag) {
             // A subscription that ended meanwhile gets nothing more.

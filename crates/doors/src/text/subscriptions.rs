@@ -1,7 +1,7 @@
 //! What a connection subscribed to: names for the client, tags for the broker, and the part of a
 //! MSG that is the same for all deliveries of one subscription.
 
-use courant::{LiveFormat, LiveMessage, Tag};
+use courant::{LiveFormat, LiveMessage, SubscriptionNames, Tag};
 use courant_wire::text::reply;
 use courant_wire::text::{Destination, DestinationKind, Line};
 use std::collections::HashMap;
@@ -135,5 +135,11 @@ impl Subscriptions {
     /// Takes the tags that the broker ended.
     pub(crate) fn take_ended(&self) -> Vec<Tag> {
         std::mem::take(&mut self.lists().ended)
+    }
+}
+
+impl SubscriptionNames for Subscriptions {
+    fn name_of(&self, tag: Tag) -> Option<Box<[u8]>> {
+        self.get(tag).map(|subscription| subscription.sub_id.clone())
     }
 }

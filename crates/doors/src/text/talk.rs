@@ -1,14 +1,13 @@
 //! A connection after CONNECT: what its commands share.
 
 use super::subscriptions::Subscriptions;
-use courant::{Broker, DestinationId, Refusal, Session, Tag};
+use courant::{DestinationId, Refusal, Session, Tag};
 use courant_wire::text::DestinationKind;
 use std::sync::Arc;
 
 /// The state of one connection's talk with the broker.
 #[derive(Debug)]
 pub(crate) struct Talk {
-    pub(crate) broker: Broker,
     pub(crate) session: Session,
     pub(crate) subscriptions: Arc<Subscriptions>,
     pub(crate) next_tag: Tag,
@@ -29,9 +28,8 @@ pub(crate) struct LastDestination {
 }
 
 impl Talk {
-    pub(crate) fn new(broker: Broker, session: Session, subscriptions: Arc<Subscriptions>) -> Self {
+    pub(crate) fn new(session: Session, subscriptions: Arc<Subscriptions>) -> Self {
         Self {
-            broker,
             session,
             subscriptions,
             next_tag: 0,

@@ -1,5 +1,6 @@
 //! DECLARE, DELETE, BIND, UNBIND: what exists, and what leads where.
 
+use super::item;
 use super::publish::{Carrying, text};
 use super::refusal::Refused;
 use super::talk::Talk;
@@ -99,7 +100,7 @@ impl Talk {
     }
 
     /// Says how something that exists is doing.
-    pub(super) fn inspect(
+    fn inspect(
         &mut self,
         kind: DestinationKind,
         name: &str,
@@ -118,12 +119,7 @@ impl Talk {
             (Refusal::NoSuchQueue, Some(name)) => Refused::about(Refusal::NoSuchSubscriber, name),
             (refusal, _) => Refused::about(refusal, name),
         })?;
-        Line::ok(&mut self.replies, req)
-            .number("ready", counts.ready)
-            .number("open", counts.leased)
-            .number("bytes", counts.bytes)
-            .number("subscriptions", u64::from(counts.subscriptions))
-            .end();
+        item::counts(Line::ok(&mut self.replies, req), &counts).end();
         Ok(())
     }
 

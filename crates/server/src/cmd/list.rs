@@ -20,9 +20,10 @@ const HELP: &str = "\
 Examples:
   courant ls queues
   courant ls bindings --json
+  courant ls sessions
 ";
 
-/// List queues, exchanges, bindings, workers or namespaces
+/// List queues, exchanges, bindings, subscriptions, sessions, workers or namespaces
 #[derive(Debug, Args)]
 #[command(after_help = format!("{HELP}\n{COMMON_EXIT_CODES}"))]
 pub(crate) struct List {
@@ -42,6 +43,8 @@ enum What {
     Queues,
     Exchanges,
     Bindings,
+    Subscriptions,
+    Sessions,
     Workers,
     Namespaces,
 }
@@ -52,6 +55,8 @@ impl What {
             Self::Queues => "queues",
             Self::Exchanges => "exchanges",
             Self::Bindings => "bindings",
+            Self::Subscriptions => "subscriptions",
+            Self::Sessions => "sessions",
             Self::Workers => "workers",
             Self::Namespaces => "namespaces",
         }

@@ -139,10 +139,12 @@ pub enum Command<'a> {
         /// `req` only.
         options: Options<'a>,
     },
-    /// `LIST queues|… [after:NAME] [count:N]`
+    /// `LIST queues|… [destination] [after:NAME] [count:N]`
     List {
         /// What.
         what: Listed,
+        /// Of what alone; bindings and subscriptions only.
+        of: Option<Destination<'a>>,
         /// All of LIST.
         options: Options<'a>,
     },

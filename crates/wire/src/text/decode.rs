@@ -189,17 +189,16 @@ fn decode_rest<'a>(verb: Verb, words: &'a [u8], limits: &Limits) -> Result<Comma
             let word = next_word(&mut rest).unwrap_or_default();
             let unknown = WireError::UnknownList { word: Excerpt::from(word) };
             let what = Listed::parse(word).ok_or(unknown)?;
-            Ok(Command::List { what, options: Options::check(rest, verb, limits)? })
+            let of = match what {
+                Listed::Bindings | Listed::Subscriptions => {
+                    take_optional_destination(verb, &mut rest)?
+                }
+                _ => None,
+            };
+            Ok(Command::List { what, of, options: Options::check(rest, verb, limits)? })
         }
         Verb::Stats => {
-            let destination = match take_destination(verb, &mut rest) {
-                Ok(destination) => Some(destination),
-                Err(error) if !starts_with_option(words, verb) => return Err(error),
-                Err(_) => {
-                    rest = words;
-                    None
-                }
-            };
+            let destination = take_optional_destination(verb, &mut rest)?;
             let options = Options::check(rest, verb, limits)?;
             Ok(Command::Stats { destination, options })
         }
@@ -341,6 +340,14 @@ fn take_destination<'a>(verb: Verb, rest: &mut &'a [u8]) -> Result<Destination<'
         return Err(WireError::BadEscape { word: Excerpt::from(word) });
     }
     Ok(destination)
+}
+
+/// Takes a destination off `rest`, unless there is no word or an option comes first.
+fn take_optional_destination<'a>(
+    verb: Verb,
+    rest: &mut &'a [u8],
+) -> Result<Option<Destination<'a>>, WireError> {
+    if starts_with_option(rest, verb) { Ok(None) } else { take_destination(verb, rest).map(Some) }
 }
 
 /// Whether there is no first word, or it is an option of `verb` rather than a destination.
