@@ -119,12 +119,12 @@ impl Engine {
 
     pub(crate) fn bind<'a>(
         &mut self,
-        namespace: NamespaceId,
+        who: (SessionId, NamespaceId),
         exchange: &str,
         to: BindTo<'_>,
         key: &'a [u8],
     ) -> Result<Admission<'a>, Refusal> {
-        let (exchange, target) = self.ends(namespace, exchange, to)?;
+        let (exchange, target) = self.ends(who, exchange, to)?;
         let kind = self.ledger.exchanges.get(&exchange).map(|there| there.spec.kind);
         let kind = kind.ok_or(Refusal::NoSuchExchange)?;
         if !bindable(kind, key) {
@@ -144,10 +144,10 @@ impl Engine {
         if there + self.floor.pending.bindings.len() >= BINDINGS_MAX {
             return Err(Refusal::TooManyBindings);
         }
-        self.room_for_binding(namespace)?;
+        self.room_for_binding(who.1)?;
         match target {
             Target::Queue(queue) if !queue.is_durable() => {
-                self.floor.bindings.bind((exchange, namespace, kind), key, target);
+                self.floor.bindings.bind((exchange, who.1, kind), key, target);
                 self.binding_changed(exchange, key);
                 return Ok(Admission::Done);
             }
@@ -161,12 +161,12 @@ impl Engine {
 
     pub(crate) fn unbind<'a>(
         &mut self,
-        namespace: NamespaceId,
+        who: (SessionId, NamespaceId),
         exchange: &str,
         to: BindTo<'_>,
         key: &'a [u8],
     ) -> Result<Admission<'a>, Refusal> {
-        let (exchange, target) = self.ends(namespace, exchange, to)?;
+        let (exchange, target) = self.ends(who, exchange, to)?;
         if let Target::Queue(queue) = target
             && !queue.is_durable()
         {
@@ -191,17 +191,15 @@ impl Engine {
 
     fn ends(
         &self,
-        namespace: NamespaceId,
+        who: (SessionId, NamespaceId),
         exchange: &str,
         to: BindTo<'_>,
     ) -> Result<(ExchangeId, Target), Refusal> {
-        let find = |name| self.find_exchange(namespace, name).ok_or(Refusal::NoSuchExchange);
+        let find = |name| self.find_exchange(who.1, name).ok_or(Refusal::NoSuchExchange);
         let exchange = find(exchange)?;
         let target = match to {
             BindTo::Exchange(name) => Target::Exchange(find(name)?),
-            BindTo::Queue(name) => {
-                Target::Queue(self.find_queue(namespace, name).ok_or(Refusal::NoSuchQueue)?)
-            }
+            BindTo::Queue(name) => Target::Queue(self.find_open_queue(who, name)?),
         };
         Ok((exchange, target))
     }

@@ -305,9 +305,9 @@ impl Engine {
                 let bindings = self.floor.bindings.forget_exchange(id);
                 for (_, target) in bindings.iter().flat_map(Table::iter) {
                     let Target::Queue(queue) = target else { continue };
-                    let is_owned =
-                        self.floor.queues.get(&queue).is_some_and(|queue| queue.owner.is_some());
-                    if is_owned {
+                    // A session's own queue, made to listen there.
+                    let there = self.floor.queues.get(&queue);
+                    if there.is_some_and(|queue| queue.source == Some(id)) {
                         self.remove_floor_queue(queue, effects);
                     }
                 }

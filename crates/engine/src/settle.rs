@@ -68,9 +68,9 @@ impl Engine {
             let before = there.subscriptions.len();
             there.turns.retain(|other| *other != id);
             there.subscriptions.retain(|other| *other != id);
-            there.note_use(self.floor.now_ms);
             // What holds a session's claims is none of the queue's subscriptions.
             if there.subscriptions.len() < before {
+                there.note_use(self.floor.now_ms);
                 self.end_unused(queue);
             }
         }

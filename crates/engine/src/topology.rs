@@ -99,8 +99,12 @@ impl Engine {
                 let id = self.find_open_queue((session, namespace), name)?;
                 self.delete_queue(id, (if_empty, if_unused), effects)
             }
-            Topology::Bind { exchange, to, key } => self.bind(namespace, exchange, to, key),
-            Topology::Unbind { exchange, to, key } => self.unbind(namespace, exchange, to, key),
+            Topology::Bind { exchange, to, key } => {
+                self.bind((session, namespace), exchange, to, key)
+            }
+            Topology::Unbind { exchange, to, key } => {
+                self.unbind((session, namespace), exchange, to, key)
+            }
         }
     }
 

@@ -286,6 +286,10 @@ fn an_exclusive_queue_is_its_sessions_and_goes_with_it() {
     assert_eq!(bench.change_as(other, delete), locked);
     let subscribed = bench.engine.subscribe(other, queue, SubscribeOptions::default());
     assert_eq!(subscribed.err(), Some(Refusal::QueueExclusive));
+    let kind = ExchangeOptions::of(ExchangeKind::Fanout);
+    bench.change(Topology::DeclareExchange("x", kind)).unwrap();
+    let bind = Topology::Bind { exchange: "x", to: BindTo::Queue("mine"), key: b"" };
+    assert_eq!(bench.change_as(other, bind), locked, "nobody else says what comes into it");
     let consume = courant_engine::Operation::Consume;
     assert_eq!(bench.engine.queue_of(other, consume, "mine"), Err(Refusal::QueueExclusive));
     assert_eq!(bench.change(Topology::DeclareQueue("mine", options)), Ok(()));
@@ -296,6 +300,19 @@ fn an_exclusive_queue_is_its_sessions_and_goes_with_it() {
     let durable = QueueOptions { exclusive: true, ..QueueOptions::default() };
     let refused = bench.change_as(other, Topology::DeclareQueue("new", durable));
     assert_eq!(refused, Err(Refusal::BadPolicy));
+}
+
+#[test]
+fn an_exclusive_queue_outlives_an_exchange_that_leads_to_it() {
+    let mut bench = Bench::new();
+    let options = QueueOptions { durable: false, exclusive: true, ..QueueOptions::default() };
+    let queue = bench.declare("mine", options);
+    let kind = ExchangeOptions::of(ExchangeKind::Fanout);
+    bench.change(Topology::DeclareExchange("x", kind)).unwrap();
+    bench.change(Topology::Bind { exchange: "x", to: BindTo::Queue("mine"), key: b"" }).unwrap();
+    bench.send("mine", 1).unwrap();
+    bench.change(Topology::DeleteExchange { name: "x", if_unused: false }).unwrap();
+    assert_eq!(bench.ready(queue), 1);
 }
 
 #[test]
