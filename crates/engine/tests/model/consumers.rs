@@ -6,8 +6,8 @@ use super::oracle::{Holder, Open, Subscription};
 use super::rig::Rig;
 use courant_engine::limits::{CREDIT_MAX, STEP_MESSAGES_MAX};
 use courant_engine::{
-    Cause, Delivery, Handle, Lease, Refusal, Selector, SessionId, Settling, SubscribeOptions,
-    SubscriptionId, Verdict,
+    Cause, Delivery, Handle, Lease, QueueId, Refusal, Selector, SessionId, Settling,
+    SubscribeOptions, SubscriptionId, Verdict,
 };
 
 impl Rig {
@@ -49,13 +49,14 @@ impl Rig {
                 self.claim(session, queue, auto, visibility);
             }
             Op::SessionQueue { exchange, key, credit, .. } => {
-                self.open_session_queue(session, exchange, key);
-                self.subscribe(session, u8::MAX, (u16::from(credit), None), false, None);
+                if self.open_session_queue(session, exchange, key) {
+                    self.subscribe(session, u8::MAX, (u16::from(credit), None), false, None);
+                }
             }
             _ => {
-                let owned = &mut self.oracle.sessions.get_mut(&session).expect("there").owned;
-                if !owned.is_empty() {
-                    let id = owned.swap_remove(0);
+                let owned = &self.oracle.sessions[&session].owned;
+                let all = &self.oracle.queues;
+                if let Some(id) = owned.iter().copied().find(|id| all[id].source.is_some()) {
                     self.engine.close_session_queue(session, id, &mut self.effects);
                     self.oracle.remove_queue(id);
                 }
@@ -103,12 +104,19 @@ impl Rig {
                 assert!(self.oracle.subscriptions.insert(new, held).is_none());
                 let holders = &mut self.oracle.sessions.get_mut(&session).expect("there").holders;
                 holders.push(Holder::Subscription(new));
+                self.note_used(id);
+                self.count("subscriptions", 1);
             }
             Err(refusal) => {
                 assert!(is_foreign, "{refusal}");
                 assert_eq!(refusal, Refusal::QueueExclusive);
+                self.count(refusal.name(), 1);
             }
         }
+    }
+
+    fn note_used(&mut self, id: QueueId) {
+        self.oracle.queues.get_mut(&id).expect("it is there").used_ms = Some(self.now_ms);
     }
 
     fn some_subscription(&self, session: Option<SessionId>, which: u8) -> Option<SubscriptionId> {
@@ -127,13 +135,17 @@ impl Rig {
         let held = self.oracle.subscriptions.get_mut(&id).expect("just found");
         if held.session != session || held.is_ended {
             assert_eq!(got, Err(Refusal::NoSuchSubscription));
+            self.count(Refusal::NoSuchSubscription.name(), 1);
             return;
         }
         assert_eq!(got, Ok(()));
         held.is_ended = true;
-        if held.open == 0 {
+        let (is_done, queue) = (held.open == 0, held.queue);
+        if is_done {
             self.oracle.forget(session, Holder::Subscription(id));
         }
+        self.oracle.note_unsubscribed(queue);
+        self.count("unsubscriptions", 1);
     }
 
     fn add_credit(&mut self, session: SessionId, which: u8, more: u32) {
@@ -189,7 +201,7 @@ impl Rig {
     fn hand_over(
         &mut self,
         session: SessionId,
-        (queue, auto, deadline_ms): (courant_engine::QueueId, bool, u64),
+        (queue, auto, deadline_ms): (QueueId, bool, u64),
         holder: Holder,
         delivery: &Delivery,
     ) {
@@ -197,6 +209,9 @@ impl Rig {
         let told = (delivery.seq, delivery.size, delivery.attempt, delivery.durable);
         let expected = (seq, message.size, message.attempts + 1, message.durable);
         assert_eq!(told, expected, "(number, size, attempt, durable) from {queue:?}");
+        let is_suspect = message.durable && seq < self.oracle.suspect_below;
+        assert_eq!(delivery.is_suspect, is_suspect, "{seq} may have been handed over");
+        self.count("deliveries of suspects", u64::from(is_suspect));
         if auto {
             assert_eq!(delivery.lease, Lease::NONE);
             return;
@@ -236,6 +251,7 @@ impl Rig {
         let how = (settling, visibility_ms);
         let got = self.engine.claim(session, id, how, self.now_ms, &mut self.effects);
         if !is_foreign {
+            self.note_used(id);
             let holders = &mut self.oracle.sessions.get_mut(&session).expect("there").holders;
             if !holders.contains(&Holder::Claims) {
                 holders.push(Holder::Claims);
@@ -255,6 +271,9 @@ impl Rig {
             }
             Err(Refusal::NothingWaiting) => assert!(!is_foreign && next.is_none()),
             Err(refusal) => assert!(is_foreign && refusal == Refusal::QueueExclusive, "{refusal}"),
+        }
+        if let Err(refusal) = got {
+            self.count(refusal.name(), 1);
         }
     }
 
@@ -313,7 +332,7 @@ impl Rig {
             u32::try_from(about.count()).expect("few")
         });
         assert_eq!(got, count.map_err(|refusal| *refusal), "{selector:?} {verdict:?}");
-        self.count(if got.is_ok() { "settles" } else { "settles refused" }, 1);
+        self.count(got.map_or_else(Refusal::name, |_| word_of(say)), 1);
         self.count("deliveries settled or extended", u64::from(got.unwrap_or(0)));
         if about.is_err() && !matches!(say, Say::Extend(_)) {
             self.close_lease_on_nothing(session, selector);
@@ -407,5 +426,14 @@ impl Rig {
             ),
             Err(Refusal::Closing)
         );
+    }
+}
+
+fn word_of(say: Say) -> &'static str {
+    match say {
+        Say::Ack => "acks",
+        Say::Nack => "nacks",
+        Say::Reject => "rejects",
+        Say::Extend(_) => "extensions",
     }
 }

@@ -6,13 +6,18 @@
 #[path = "../log/mod.rs"]
 mod log;
 
+mod choices;
 mod consumers;
+mod draw;
 mod op;
 mod oracle;
+mod publishing;
 mod queue;
 mod requests;
 mod rig;
+mod routing;
 mod shelf;
+mod workers;
 
 use courant_engine::limits::CHUNK_ENTRIES;
 use op::Op;
@@ -68,14 +73,14 @@ fn shrink(mut ops: Vec<Op>) -> Vec<Op> {
 #[test]
 fn the_engine_does_what_the_naive_model_does() {
     let ops_total = number_from("COURANT_OPS").unwrap_or(OPS_DEFAULT);
-    agree(ops_total, CASE_OPS, op::any_op());
+    agree(ops_total, CASE_OPS, draw::any_op());
 }
 
 #[test]
 fn long_queues_that_are_hardly_in_memory_do_what_the_naive_model_does() {
     // The same work, whatever the size of a chunk.
     let ops_total = number_from("COURANT_OPS").unwrap_or(OPS_DEFAULT) * 64 / CHUNK_ENTRIES;
-    agree(ops_total, CASE_OPS / 5, op::deep_op());
+    agree(ops_total, CASE_OPS / 5, draw::deep_op());
 }
 
 fn agree(ops_total: usize, case_ops: usize, any_op: impl Strategy<Value = Op>) {

@@ -5,11 +5,12 @@
 use super::log::Fact;
 pub(crate) use super::queue::State;
 use super::queue::{Message, Queue};
+use courant_engine::exchange::Target;
 use courant_engine::{
     Cause, ExchangeId, ExchangeSpec, Handle, Lifetime, NamespaceId, QueueId, Refusal, SessionId,
-    SubscriptionId,
+    SubscriptionId, WorkerId,
 };
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -17,7 +18,24 @@ pub(crate) struct Exchange {
     pub(crate) namespace: NamespaceId,
     pub(crate) name: String,
     pub(crate) spec: ExchangeSpec,
-    pub(crate) bindings: Vec<(Vec<u8>, QueueId)>,
+    pub(crate) bindings: Vec<(Vec<u8>, Target)>,
+    /// It is about to be deleted: nobody finds it.
+    pub(crate) is_going: bool,
+    /// Whether a binding from it went in this opening.
+    pub(crate) has_lost: bool,
+    /// The same before: whether the engine knows depends on its last snapshot.
+    pub(crate) had_lost: bool,
+}
+
+/// Work on a queue that is done in steps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Worker {
+    pub(crate) queue: QueueId,
+    pub(crate) below: u64,
+    /// Nothing is left; a durable queue's waits for its record.
+    pub(crate) is_over: bool,
+    /// Whether that is so depends on pages that did not come.
+    pub(crate) is_unsure: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +82,10 @@ pub(crate) struct Open {
 #[derive(Debug, Default)]
 pub(crate) struct Expected {
     pub(crate) freed: Vec<u64>,
+    /// How many left otherwise than by being handled.
+    pub(crate) left: BTreeMap<Cause, u64>,
+    /// How many were overdue and left with their queue: one or the other counts.
+    pub(crate) overdue: u64,
     pub(crate) cancelled: Vec<(SessionId, SubscriptionId)>,
     pub(crate) noops: u64,
 }
@@ -86,9 +108,18 @@ pub(crate) struct Oracle {
     pub(crate) now_ms: u64,
     /// Messages that left because of their deadline.
     pub(crate) expired: u64,
+    /// By the number that the engine gave them.
+    pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    /// Durable queues that go because nobody uses them; their records are to come.
+    pub(crate) doomed: Vec<QueueId>,
+    /// Full queues for which a publisher was held, and the size of its message.
+    pub(crate) held: BTreeSet<(QueueId, u32)>,
+    /// Durable messages with lower numbers may have been handed over before.
+    pub(crate) suspect_below: u64,
     pub(crate) expected: Expected,
     known_queues: HashSet<QueueId>,
     known_exchanges: HashSet<ExchangeId>,
+    known_workers: HashSet<WorkerId>,
 }
 
 impl Oracle {
@@ -106,6 +137,9 @@ impl Oracle {
             oracle.apply(fact);
         }
         oracle.expected = Expected::default();
+        for exchange in &mut oracle.exchanges {
+            exchange.had_lost = std::mem::take(&mut exchange.has_lost);
+        }
         oracle
     }
 
@@ -117,7 +151,12 @@ impl Oracle {
                 self.block = *block;
                 true
             }
-            Fact::CutShort { .. } => true,
+            Fact::CutShort { below } => {
+                self.suspect_below = self.suspect_below.max(*below);
+                true
+            }
+            Fact::WorkerBegun { id, queue, below, .. } => self.begin_worker(*id, *queue, *below),
+            Fact::WorkerEnded { id } => self.workers.remove(id).is_some(),
             Fact::BlockReserved { block } => {
                 self.block = *block;
                 true
@@ -139,6 +178,7 @@ impl Oracle {
             let id = QueueId(u32::from_le_bytes(target.try_into().expect("4 bytes")));
             if let Some(queue) = self.queues.get_mut(&id) {
                 queue.push(seq, size, true, lifetime);
+                queue.has_arrivals = true;
                 has_changed = true;
             }
         }
@@ -193,7 +233,17 @@ impl Oracle {
             Fact::ExchangeDeclared { id, namespace, ref name, spec } => {
                 assert!(self.known_exchanges.insert(id), "{id:?} was used before");
                 let (name, bindings) = (name.clone(), Vec::new());
-                self.exchanges.push(Exchange { id, namespace, name, spec, bindings });
+                let (is_going, has_lost, had_lost) = (false, false, false);
+                self.exchanges.push(Exchange {
+                    id,
+                    namespace,
+                    name,
+                    spec,
+                    bindings,
+                    is_going,
+                    has_lost,
+                    had_lost,
+                });
                 true
             }
             Fact::ExchangeDeleted { id } => self.remove_exchange(id),
@@ -208,43 +258,71 @@ impl Oracle {
                 is_there
             }
             Fact::Bound { exchange, queue, ref key } => {
-                self.queues.contains_key(&queue) && self.bind(exchange, queue, key)
+                self.queues.contains_key(&queue) && self.bind(exchange, Target::Queue(queue), key)
             }
-            Fact::Unbound { exchange, queue, ref key } => self.unbind(exchange, queue, key),
+            Fact::Unbound { exchange, queue, ref key } => {
+                self.unbind(exchange, Target::Queue(queue), key)
+            }
+            Fact::ExchangeBound { from, to, ref key } => {
+                self.exchanges.iter().any(|there| there.id == to)
+                    && self.bind(from, Target::Exchange(to), key)
+            }
+            Fact::ExchangeUnbound { from, to, ref key } => {
+                self.unbind(from, Target::Exchange(to), key)
+            }
             _ => unreachable!("not a change of topology"),
         }
+    }
+
+    fn begin_worker(&mut self, id: WorkerId, queue: QueueId, below: u64) -> bool {
+        assert!(self.known_workers.insert(id), "{id:?} was used before");
+        let worker = Worker { queue, below, is_over: false, is_unsure: false };
+        self.queues.contains_key(&queue) && self.workers.insert(id, worker).is_none()
     }
 
     fn remove_exchange(&mut self, id: ExchangeId) -> bool {
         let Some(at) = self.exchanges.iter().position(|exchange| exchange.id == id) else {
             return false;
         };
-        for (_, queue) in self.exchanges.remove(at).bindings {
-            if self.queues.get(&queue).is_some_and(|queue| queue.owner.is_some()) {
-                self.remove_queue(queue);
-            }
+        self.exchanges.remove(at);
+        self.unbind_all(Target::Exchange(id));
+        let of_it = self.queues.values().filter(|queue| queue.source == Some(id));
+        for queue in of_it.map(|queue| queue.id).collect::<Vec<_>>() {
+            self.remove_queue(queue);
         }
         true
     }
 
-    pub(crate) fn bind(&mut self, exchange: ExchangeId, queue: QueueId, key: &[u8]) -> bool {
+    pub(crate) fn bind(&mut self, exchange: ExchangeId, to: Target, key: &[u8]) -> bool {
         let Some(exchange) = self.exchanges.iter_mut().find(|there| there.id == exchange) else {
             return false;
         };
-        let is_new = !exchange.bindings.iter().any(|(k, q)| k == key && *q == queue);
+        let binding = (key.to_vec(), to);
+        let is_new = !exchange.bindings.contains(&binding);
         if is_new {
-            exchange.bindings.push((key.to_vec(), queue));
+            exchange.bindings.push(binding);
         }
         is_new
     }
 
-    pub(crate) fn unbind(&mut self, exchange: ExchangeId, queue: QueueId, key: &[u8]) -> bool {
+    pub(crate) fn unbind(&mut self, exchange: ExchangeId, to: Target, key: &[u8]) -> bool {
         let Some(exchange) = self.exchanges.iter_mut().find(|there| there.id == exchange) else {
             return false;
         };
         let before = exchange.bindings.len();
-        exchange.bindings.retain(|(k, q)| k != key || *q != queue);
-        exchange.bindings.len() < before
+        exchange.bindings.retain(|(k, there)| k != key || *there != to);
+        let has_changed = exchange.bindings.len() < before;
+        exchange.has_lost |= has_changed;
+        has_changed
+    }
+
+    /// What leads to something that is gone is gone too.
+    fn unbind_all(&mut self, to: Target) {
+        for exchange in &mut self.exchanges {
+            let before = exchange.bindings.len();
+            exchange.bindings.retain(|(_, there)| *there != to);
+            exchange.has_lost |= exchange.bindings.len() < before;
+        }
     }
 
     /// Takes a queue away: its subscriptions end, with their open deliveries; what was ended
@@ -253,6 +331,13 @@ impl Oracle {
         let Some(queue) = self.queues.remove(&id) else { return };
         let transient = queue.messages.iter().filter(|(_, message)| !message.durable);
         self.expected.freed.extend(transient.map(|(seq, _)| *seq));
+        self.note_left(Cause::QueueDeleted, queue.load(self.now_ms).0);
+        self.expected.overdue += queue.overdue(self.now_ms);
+        self.workers.retain(|_, worker| worker.queue != id);
+        self.doomed.retain(|doomed| *doomed != id);
+        if let Some(owner) = queue.owner.and_then(|owner| self.sessions.get_mut(&owner)) {
+            owner.owned.retain(|owned| *owned != id);
+        }
         let gone: Vec<SubscriptionId> = self
             .subscriptions
             .iter()
@@ -269,8 +354,49 @@ impl Oracle {
                 session.holders.retain(|other| *other != holder);
             }
         }
-        for exchange in &mut self.exchanges {
-            exchange.bindings.retain(|(_, queue)| *queue != id);
+        self.unbind_all(Target::Queue(id));
+    }
+
+    /// Lets a queue go because nobody uses it.
+    pub(crate) fn doom(&mut self, id: QueueId) {
+        let queue = self.queues.get_mut(&id).expect("it is there");
+        if !queue.is_going {
+            queue.is_going = true;
+            self.doomed.push(id);
+        }
+    }
+
+    /// A subscription of a queue ended: some queues go with their last one.
+    pub(crate) fn note_unsubscribed(&mut self, id: QueueId) {
+        let is_last = self.subscription_count(id) == 0;
+        let now_ms = self.now_ms;
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        queue.used_ms = Some(now_ms);
+        if queue.options.auto_delete && is_last {
+            self.doom(id);
+        }
+    }
+
+    /// Queues that nobody used for so long go.
+    pub(crate) fn expire_queues(&mut self) {
+        let mut over = Vec::new();
+        let used: BTreeSet<QueueId> =
+            self.subscriptions.values().filter(|s| !s.is_ended).map(|s| s.queue).collect();
+        for queue in self.queues.values_mut().filter(|queue| !queue.is_going) {
+            let Some(expires_ms) = queue.options.expires_ms else { continue };
+            let used_ms = *queue.used_ms.get_or_insert(self.now_ms);
+            if !used.contains(&queue.id) && used_ms + expires_ms <= self.now_ms {
+                over.push(queue.id);
+            }
+        }
+        for id in over {
+            self.doom(id);
+        }
+    }
+
+    pub(crate) fn note_left(&mut self, cause: Cause, count: u64) {
+        if count > 0 && !matches!(cause, Cause::Acked | Cause::Expired | Cause::Corrupt) {
+            *self.expected.left.entry(cause).or_default() += count;
         }
     }
 
@@ -301,6 +427,7 @@ impl Oracle {
         for target in targets {
             if let Some(queue) = self.queues.get_mut(target) {
                 queue.push(seq, size, false, lifetime);
+                queue.has_arrivals = true;
                 reached += 1;
             }
         }
@@ -330,9 +457,13 @@ impl Oracle {
 
     /// A message was handled: a durable one waits for its record.
     pub(crate) fn leave(&mut self, id: QueueId, seq: u64, cause: Cause) {
-        let Some(queue) = self.queues.get_mut(&id) else { return };
+        if !self.queues.contains_key(&id) {
+            return;
+        }
+        self.note_left(cause, 1);
+        let queue = self.queues.get_mut(&id).expect("just found");
         if !matches!(cause, Cause::Acked | Cause::Expired) {
-            queue.left.push((cause, 1));
+            *queue.left.entry(cause).or_default() += 1;
         }
         let message = queue.messages.get_mut(&seq).expect("an open message is there");
         if message.durable {
@@ -348,8 +479,12 @@ impl Oracle {
         let Some(queue) = self.queues.get_mut(&id) else { return };
         let message = queue.messages.get_mut(&seq).expect("an open message is there");
         assert_eq!(message.state, State::Open);
-        message.state = State::Ready;
         message.attempts += 1;
+        if queue.options.max_attempts.is_some_and(|most| message.attempts >= most) {
+            self.leave(id, seq, Cause::MaxAttempts);
+            return;
+        }
+        message.state = State::Ready;
         if message.durable {
             self.returned.push((id, seq, message.attempts));
         }
@@ -404,7 +539,15 @@ impl Oracle {
             if left == 0 {
                 return true;
             }
+            let ended = match holder {
+                Holder::Subscription(id) => self.subscriptions.get(&id).filter(|s| !s.is_ended),
+                Holder::Claims => None,
+            };
+            let ended = ended.map(|held| held.queue);
             self.forget(id, holder);
+            if let Some(queue) = ended {
+                self.note_unsubscribed(queue);
+            }
         }
         let session = self.sessions.remove(&id).expect("it was there");
         for queue in session.owned {

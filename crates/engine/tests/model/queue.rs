@@ -4,7 +4,7 @@
 //! waited for a commit arrives behind younger ones, and takes the place of its number all the same.
 
 use courant_engine::{
-    Cause, Lifetime, NEVER, NamespaceId, QueueCounts, QueueId, QueueOptions, SessionId,
+    Cause, ExchangeId, Lifetime, NEVER, NamespaceId, QueueCounts, QueueId, QueueOptions, SessionId,
 };
 use std::collections::BTreeMap;
 
@@ -47,11 +47,19 @@ pub(crate) struct Queue {
     pub(crate) name: String,
     pub(crate) options: QueueOptions,
     pub(crate) owner: Option<SessionId>,
+    /// The exchange through which a session gets what is published.
+    pub(crate) source: Option<ExchangeId>,
+    /// It is about to be deleted: nobody finds it.
+    pub(crate) is_going: bool,
+    /// When it was last declared, claimed from or subscribed to, as far as this opening knows.
+    pub(crate) used_ms: Option<u64>,
+    /// Whether something came since the oldest last left.
+    pub(crate) has_arrivals: bool,
     pub(crate) messages: BTreeMap<u64, Message>,
     /// Whether a message ever had a deadline.
     pub(crate) has_deadlines: bool,
-    /// Why messages left otherwise than by being handled, one by one.
-    pub(crate) left: Vec<(Cause, u64)>,
+    /// How many messages left otherwise than by being handled.
+    pub(crate) left: BTreeMap<Cause, u64>,
 }
 
 impl Queue {
@@ -67,9 +75,13 @@ impl Queue {
             name: name.to_owned(),
             options,
             owner: None,
+            source: None,
+            is_going: false,
+            used_ms: None,
+            has_arrivals: false,
             messages: BTreeMap::new(),
             has_deadlines: false,
-            left: Vec::new(),
+            left: BTreeMap::new(),
         }
     }
 
@@ -95,6 +107,27 @@ impl Queue {
         self.messages.values().filter(|m| m.is_overdue(now_ms)).count() as u64
     }
 
+    /// Messages and bytes that count for its limits: what is settled does not, nor what is overdue.
+    pub(crate) fn load(&self, now_ms: u64) -> (u64, u64) {
+        let is_kept = |m: &&Message| {
+            m.state == State::Open || m.state == State::Ready && !m.is_overdue(now_ms)
+        };
+        let kept = self.messages.values().filter(is_kept).map(|m| u64::from(m.size));
+        kept.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size))
+    }
+
+    /// Whether more is in it than it may hold.
+    pub(crate) fn has_too_many(&self, now_ms: u64) -> bool {
+        let (count, bytes) = self.load(now_ms);
+        self.options.max_length.is_some_and(|most| count > most)
+            || self.options.max_bytes.is_some_and(|most| bytes > most)
+    }
+
+    pub(crate) fn is_limited(&self) -> bool {
+        let QueueOptions { max_length, max_bytes, max_message_bytes, .. } = self.options;
+        max_length.is_some() || max_bytes.is_some() || max_message_bytes.is_some()
+    }
+
     pub(crate) fn counts(&self, subscriptions: u32) -> QueueCounts {
         let count = |state| self.messages.values().filter(|m| m.state == state).count() as u64;
         let bytes = self.messages.values().map(|m| u64::from(m.size)).sum();
@@ -104,7 +137,7 @@ impl Queue {
             leased,
             bytes,
             subscriptions,
-            left: self.left.iter().copied().collect(),
+            left: self.left.iter().map(|(cause, count)| (*cause, *count)).collect(),
         }
     }
 }

@@ -1,54 +1,92 @@
-//! Changes of topology, and publishing, each against what the model says must come of it.
+//! Changes of topology, each against what the model says must come of it.
 
+use super::choices::{self, EXCHANGES, QUEUES, binding_key, exchange_variant, queue_variant};
 use super::log::Fact;
-use super::op::{Op, To};
-use super::oracle::{Exchange, Oracle};
+use super::op::{End, Op};
+use super::oracle::Exchange;
 use super::queue::Queue;
-use super::rig::{Entry, Rig};
-use courant_engine::limits::SEQ_BLOCK;
+use super::rig::Rig;
+use super::routing::is_binding;
+use courant_engine::exchange::Target;
 use courant_engine::{
-    Admission, BindTo, ExchangeId, ExchangeKind, ExchangeOptions, ExchangeSpec, Lifetime,
-    NamespaceId, Publish, QueueId, QueueOptions, Refusal, Route, SessionId, Topology,
+    Admission, BindTo, ExchangeId, ExchangeKind, ExchangeOptions, ExchangeSpec, NamespaceId,
+    QueueId, QueueOptions, Refusal, SessionId, Topology,
 };
 
 /// What must come of a request to change what exists.
 #[derive(Debug, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     Log,
     Done,
     Pending,
     Refused(Refusal),
 }
 
-const KEYS: [&[u8]; 3] = [b"", b"a", b"b"];
+/// From, to, and the key.
+type Binding<'a> = (ExchangeId, Target, &'a [u8]);
+
+/// Who asks, and where its names are.
+pub(crate) type Who = (SessionId, NamespaceId);
 
 impl Rig {
-    fn in_flight(&self) -> impl Iterator<Item = &Fact> {
+    pub(crate) fn in_flight(&self) -> impl DoubleEndedIterator<Item = &Fact> {
         self.log[self.applied..].iter().map(|entry| &entry.fact)
     }
 
-    fn find_queue(&self, namespace: NamespaceId, name: &str) -> Option<&Queue> {
-        let is_going = |queue: &Queue| {
-            self.in_flight().any(|fact| *fact == Fact::QueueDeleted { id: queue.id })
-        };
-        self.oracle
-            .queues
-            .values()
-            .find(|queue| queue.namespace == namespace && queue.name == name && !is_going(queue))
+    pub(crate) fn find_queue(&self, namespace: NamespaceId, name: &str) -> Option<&Queue> {
+        let is_it =
+            |queue: &&Queue| queue.namespace == namespace && queue.name == name && !queue.is_going;
+        self.oracle.queues.values().find(is_it)
     }
 
-    fn find_exchange(&self, namespace: NamespaceId, name: &str) -> Option<&Exchange> {
-        let is_going = |exchange: &Exchange| {
-            self.in_flight().any(|fact| *fact == Fact::ExchangeDeleted { id: exchange.id })
+    /// A queue that is not another session's.
+    pub(crate) fn find_open_queue(&self, who: Who, name: &str) -> Result<&Queue, Refusal> {
+        let queue = self.find_queue(who.1, name).ok_or(Refusal::NoSuchQueue)?;
+        let is_foreign = queue.owner.is_some_and(|owner| owner != who.0);
+        if is_foreign { Err(Refusal::QueueExclusive) } else { Ok(queue) }
+    }
+
+    pub(crate) fn find_exchange(
+        &self,
+        namespace: NamespaceId,
+        name: &str,
+    ) -> Result<&Exchange, Refusal> {
+        let is_it = |exchange: &&Exchange| {
+            exchange.namespace == namespace && exchange.name == name && !exchange.is_going
         };
-        self.oracle.exchanges.iter().find(|exchange| {
-            exchange.namespace == namespace && exchange.name == name && !is_going(exchange)
-        })
+        self.oracle.exchanges.iter().find(is_it).ok_or(Refusal::NoSuchExchange)
+    }
+
+    pub(crate) fn queue_name(&self, pick: u8) -> String {
+        match pick {
+            250 => String::new(),
+            251 => "$mine".to_owned(),
+            _ if pick < QUEUES => format!("q{pick}"),
+            _ => {
+                let given = self.given.get(usize::from(pick) % self.given.len().max(1));
+                given.map_or_else(|| "$q.7.7".to_owned(), |(_, name)| name.clone())
+            }
+        }
+    }
+
+    pub(crate) fn exchange_name(pick: u8) -> String {
+        match pick {
+            250 => String::new(),
+            251 => "$mine".to_owned(),
+            _ => format!("x{}", pick % EXCHANGES),
+        }
+    }
+
+    /// A key for bindings of that exchange.
+    pub(crate) fn binding_key(&self, namespace: NamespaceId, exchange: &str, pick: u8) -> Vec<u8> {
+        let kind = self.find_exchange(namespace, exchange).map(|there| there.spec.kind);
+        binding_key(kind.unwrap_or(ExchangeKind::Direct), pick)
     }
 
     pub(crate) fn change_topology(&mut self, op: &Op) {
         let (Op::DeclareNamespace { session }
         | Op::DeclareQueue { session, .. }
+        | Op::NameQueue { session, .. }
         | Op::DeleteQueue { session, .. }
         | Op::DeclareExchange { session, .. }
         | Op::DeleteExchange { session, .. }
@@ -58,112 +96,249 @@ impl Rig {
             unreachable!("not a change of topology")
         };
         let Some(session) = self.session(session) else { return };
-        let namespace = self.oracle.sessions[&session].namespace;
-        let (queue, exchange) = names(op);
-        let request = request_of(op, &queue, &exchange);
-        let expected = self.expect(namespace, &request);
-        let got = self.engine.admit_topology(session, request, &mut self.effects);
-        let fact = match got {
-            Ok(Admission::Log(record)) => {
-                assert_eq!(expected, Outcome::Log, "{request:?}");
-                Some(Fact::of(&record))
+        let who = (session, self.oracle.sessions[&session].namespace);
+        match *op {
+            Op::DeclareNamespace { .. } => self.ask(who, &Topology::DeclareNamespace("n0")),
+            Op::DeclareQueue { name, durable, variant, .. } => {
+                let options = queue_variant(name, variant, durable);
+                self.ask(who, &Topology::DeclareQueue(&self.queue_name(name), options));
             }
-            Ok(Admission::Done) => {
-                assert_eq!(expected, Outcome::Done, "{request:?}");
-                None
+            Op::NameQueue { durable, variant, .. } => {
+                let name = self.engine.give_queue_name();
+                assert!(self.given.iter().all(|(_, there)| *there != name), "{name} came twice");
+                self.given.push((self.oracle.term, name.clone()));
+                let options = queue_variant(1, variant, durable);
+                self.ask(who, &Topology::DeclareQueue(&name, options));
             }
-            Ok(Admission::Pending) => {
-                assert_eq!(expected, Outcome::Pending, "{request:?}");
-                None
+            Op::DeleteQueue { name, if_empty, if_unused, .. } => {
+                let name = &self.queue_name(name);
+                self.ask(who, &Topology::DeleteQueue { name, if_empty, if_unused });
             }
-            Err(refusal) => {
-                assert_eq!(expected, Outcome::Refused(refusal), "{request:?}");
-                None
+            Op::DeclareExchange { name, variant, .. } => {
+                let (kind, is_internal, auto_delete, has_alternate) =
+                    exchange_variant(name, variant);
+                let alternate = Self::exchange_name(name.wrapping_add(1));
+                let alternate = has_alternate.then_some(alternate.as_str());
+                let options = ExchangeOptions { kind, is_internal, auto_delete, alternate };
+                self.ask(who, &Topology::DeclareExchange(&Self::exchange_name(name), options));
             }
+            Op::DeleteExchange { name, if_unused, .. } => {
+                let name = &Self::exchange_name(name);
+                self.ask(who, &Topology::DeleteExchange { name, if_unused });
+            }
+            Op::Bind { exchange, to, key, .. } => self.ask_to_bind(who, exchange, to, key, true),
+            Op::Unbind { exchange, to, key, .. } => self.ask_to_bind(who, exchange, to, key, false),
+            _ => unreachable!("not a change of topology"),
+        }
+    }
+
+    fn ask_to_bind(&mut self, who: Who, exchange: u8, to: End, key: u8, is_wanted: bool) {
+        let exchange = &Self::exchange_name(exchange);
+        let mut key = self.binding_key(who.1, exchange, key);
+        let target = match to {
+            End::Queue(name) => self.queue_name(name),
+            End::Exchange(name) => Self::exchange_name(name),
         };
+        let to = match to {
+            End::Queue(_) => BindTo::Queue(&target),
+            End::Exchange(_) => BindTo::Exchange(&target),
+        };
+        if is_wanted {
+            self.ask(who, &Topology::Bind { exchange, to, key: &key });
+            return;
+        }
+        // Mostly one that is there.
+        if let (Ok(there), Ok(target)) = (self.find_exchange(who.1, exchange), self.target(who, to))
+            && let Some((bound, _)) = there.bindings.iter().find(|(_, to)| *to == target)
+            && key.len() != 1
+        {
+            key.clone_from(bound);
+        }
+        self.ask(who, &Topology::Unbind { exchange, to, key: &key });
+    }
+
+    fn ask(&mut self, who: Who, request: &Topology<'_>) {
+        let expected = self.expect(who, request);
+        let got = self.engine.admit_topology(who.0, *request, &mut self.effects);
+        let (got, fact) = match got {
+            Ok(Admission::Log(record)) => (Outcome::Log, Some(Fact::of(&record))),
+            Ok(Admission::Done) => (Outcome::Done, None),
+            Ok(Admission::Pending) => (Outcome::Pending, None),
+            Err(refusal) => (Outcome::Refused(refusal), None),
+        };
+        assert_eq!(got, expected, "{request:?}");
+        if let Outcome::Refused(refusal) = got {
+            self.count(refusal.name(), 1);
+        } else {
+            self.count(word_of(request), 1);
+        }
+        if let Topology::DeclareQueue(name, _) = *request
+            && choices_are_used(&got)
+        {
+            self.note_declared(who.1, name);
+        }
         if let Some(fact) = fact {
+            self.note_going(&fact);
             self.append(fact);
-        } else if expected == Outcome::Done {
-            self.follow_transient(namespace, &request);
+        } else if got == Outcome::Done {
+            self.follow_transient(who, request);
+        } else if got == Outcome::Pending {
+            self.count("waits for the same", 1);
         }
-        self.count("changes of topology", 1);
     }
 
-    fn expect(&self, namespace: NamespaceId, request: &Topology<'_>) -> Outcome {
-        let declared = |is_same, then| {
-            if is_same { then } else { Outcome::Refused(Refusal::DeclaredOtherwise) }
-        };
-        match *request {
-            Topology::DeclareNamespace(name) => {
-                if self.oracle.namespaces.iter().any(|(_, there)| there == name) {
-                    return Outcome::Done;
-                }
-                let is_pending = |fact: &Fact| match fact {
-                    Fact::NamespaceDeclared { name: there, .. } => there == name,
-                    _ => false,
-                };
-                if self.in_flight().any(is_pending) { Outcome::Pending } else { Outcome::Log }
+    /// A declaration of a queue that is there uses it.
+    fn note_declared(&mut self, namespace: NamespaceId, name: &str) {
+        let id = self.find_queue(namespace, name).map(|queue| queue.id);
+        if let Some(queue) = id.and_then(|id| self.oracle.queues.get_mut(&id)) {
+            queue.used_ms = Some(self.now_ms);
+        }
+    }
+
+    /// What is to be deleted cannot be found from now on.
+    fn note_going(&mut self, fact: &Fact) {
+        match *fact {
+            Fact::QueueDeleted { id } => {
+                self.oracle.queues.get_mut(&id).expect("it is there").is_going = true;
             }
-            Topology::DeclareQueue(name, options) => {
-                if let Some(queue) = self.find_queue(namespace, name) {
-                    return declared(queue.options == options, Outcome::Done);
-                }
-                let pending = self.in_flight().find_map(|fact| match fact {
-                    Fact::QueueDeclared { namespace: n, name: there, options, .. }
-                        if there == name && *n == namespace =>
-                    {
-                        Some(*options)
-                    }
-                    _ => None,
-                });
-                match pending {
-                    Some(there) => declared(there == options, Outcome::Pending),
-                    None if options.durable => Outcome::Log,
-                    None => Outcome::Done,
-                }
+            Fact::ExchangeDeleted { id } => {
+                let mut all = self.oracle.exchanges.iter_mut();
+                all.find(|there| there.id == id).expect("it is there").is_going = true;
             }
-            Topology::DeclareExchange(name, options) => {
-                let spec = ExchangeSpec::of(options.kind);
-                if let Some(exchange) = self.find_exchange(namespace, name) {
-                    return declared(exchange.spec == spec, Outcome::Done);
-                }
-                let pending = self.in_flight().find_map(|fact| match fact {
-                    Fact::ExchangeDeclared { namespace: n, name: there, spec, .. }
-                        if there == name && *n == namespace =>
-                    {
-                        Some(*spec)
-                    }
-                    _ => None,
-                });
-                pending.map_or(Outcome::Log, |there| declared(there == spec, Outcome::Pending))
+            _ => {}
+        }
+    }
+
+    fn expect(&self, who: Who, request: &Topology<'_>) -> Outcome {
+        let outcome = match *request {
+            Topology::DeclareNamespace(name) => Ok(self.expect_namespace(name)),
+            Topology::DeclareQueue(name, options) => self.expect_queue(who, name, &options),
+            Topology::DeclareExchange(name, options) => self.expect_exchange(who.1, name, options),
+            Topology::DeleteExchange { name, if_unused } => {
+                self.expect_exchange_gone(who.1, name, if_unused)
             }
-            Topology::DeleteExchange { name, .. } => match self.find_exchange(namespace, name) {
-                Some(_) => Outcome::Log,
-                None => Outcome::Refused(Refusal::NoSuchExchange),
-            },
             Topology::DeleteQueue { name, if_empty, if_unused } => {
-                self.expect_delete(namespace, name, if_empty, if_unused)
+                self.expect_queue_gone(who, name, if_empty, if_unused)
             }
-            Topology::Bind { exchange, to: BindTo::Queue(queue), key } => {
-                self.expect_bind(namespace, (exchange, queue, key), true)
+            Topology::Bind { exchange, to, key } => {
+                self.expect_binding(who, (exchange, to, key), true)
             }
-            Topology::Unbind { exchange, to: BindTo::Queue(queue), key } => {
-                self.expect_bind(namespace, (exchange, queue, key), false)
+            Topology::Unbind { exchange, to, key } => {
+                self.expect_binding(who, (exchange, to, key), false)
             }
-            _ => unreachable!("the model asks for no such thing yet"),
+        };
+        outcome.unwrap_or_else(Outcome::Refused)
+    }
+
+    fn expect_namespace(&self, name: &str) -> Outcome {
+        if self.oracle.namespaces.iter().any(|(_, there)| there == name) {
+            return Outcome::Done;
+        }
+        let is_it = |fact: &Fact| match fact {
+            Fact::NamespaceDeclared { name: there, .. } => there == name,
+            _ => false,
+        };
+        if self.in_flight().any(is_it) { Outcome::Pending } else { Outcome::Log }
+    }
+
+    fn expect_queue(
+        &self,
+        who: Who,
+        name: &str,
+        options: &QueueOptions,
+    ) -> Result<Outcome, Refusal> {
+        if name.is_empty() {
+            return Err(Refusal::BadName);
+        }
+        if !choices::is_valid(options) {
+            return Err(Refusal::BadPolicy);
+        }
+        if self.find_queue(who.1, name).is_some() {
+            let there = self.find_open_queue(who, name)?;
+            return same(there.options == *options, Outcome::Done);
+        }
+        let is_given = self.given.contains(&(self.oracle.term, name.to_owned()));
+        if name.starts_with('$') && !is_given {
+            return Err(Refusal::ReservedName);
+        }
+        let pending = self.in_flight().find_map(|fact| match fact {
+            Fact::QueueDeclared { namespace, name: there, options, .. } => {
+                (there == name && *namespace == who.1).then_some(options)
+            }
+            _ => None,
+        });
+        match pending {
+            Some(there) => same(there == options, Outcome::Pending),
+            None if options.durable => Ok(Outcome::Log),
+            None => Ok(Outcome::Done),
         }
     }
 
-    fn expect_delete(
+    fn expect_exchange(
         &self,
         namespace: NamespaceId,
         name: &str,
+        options: ExchangeOptions<'_>,
+    ) -> Result<Outcome, Refusal> {
+        if name.is_empty() {
+            return Err(Refusal::BadName);
+        }
+        if name.starts_with('$') {
+            return Err(Refusal::ReservedName);
+        }
+        let ExchangeOptions { kind, is_internal, auto_delete, alternate } = options;
+        let alternate = alternate.map(|name| self.find_exchange(namespace, name)).transpose()?;
+        let alternate = alternate.map(|there| there.id);
+        let spec = ExchangeSpec { kind, is_internal, auto_delete, alternate };
+        if let Ok(exchange) = self.find_exchange(namespace, name) {
+            return same(exchange.spec == spec, Outcome::Done);
+        }
+        let pending = self.in_flight().find_map(|fact| match fact {
+            Fact::ExchangeDeclared { namespace: n, name: there, spec, .. } => {
+                (there == name && *n == namespace).then_some(*spec)
+            }
+            _ => None,
+        });
+        pending.map_or(Ok(Outcome::Log), |there| same(there == spec, Outcome::Pending))
+    }
+
+    fn expect_exchange_gone(
+        &self,
+        namespace: NamespaceId,
+        name: &str,
+        if_unused: bool,
+    ) -> Result<Outcome, Refusal> {
+        if name.is_empty() {
+            return Err(Refusal::BadName);
+        }
+        let exchange = self.find_exchange(namespace, name)?;
+        let is_used = !exchange.bindings.is_empty() || self.will_be_bound(exchange.id);
+        if if_unused && is_used { Err(Refusal::ExchangeInUse) } else { Ok(Outcome::Log) }
+    }
+
+    /// Whether a binding from an exchange is on its way.
+    pub(crate) fn will_be_bound(&self, id: ExchangeId) -> bool {
+        self.in_flight().filter_map(binding_of).any(|(binding, is_bound)| {
+            let last = |fact: &Fact| {
+                binding_of(fact)
+                    .filter(|(other, _)| *other == binding)
+                    .map(|(_, is_bound)| is_bound)
+            };
+            binding.0 == id && is_bound && self.in_flight().rev().find_map(last) == Some(true)
+        })
+    }
+
+    fn expect_queue_gone(
+        &self,
+        who: Who,
+        name: &str,
         if_empty: bool,
         if_unused: bool,
-    ) -> Outcome {
-        let Some(queue) = self.find_queue(namespace, name) else {
-            return Outcome::Refused(Refusal::NoSuchQueue);
-        };
+    ) -> Result<Outcome, Refusal> {
+        if name.is_empty() {
+            return Err(Refusal::BadName);
+        }
+        let queue = self.find_open_queue(who, name)?;
         let subscriptions = self.oracle.subscription_count(queue.id);
         let counts = queue.counts(subscriptions);
         let ready = if self.shelf.is_slow() {
@@ -172,255 +347,185 @@ impl Rig {
         } else {
             counts.ready - queue.overdue(self.now_ms)
         };
-        if if_empty && ready + counts.leased > 0 {
-            return Outcome::Refused(Refusal::QueueNotEmpty);
+        if if_empty && ready + counts.leased + self.on_its_way(queue).0 > 0 {
+            return Err(Refusal::QueueNotEmpty);
         }
         if if_unused && subscriptions > 0 {
-            return Outcome::Refused(Refusal::QueueInUse);
+            return Err(Refusal::QueueInUse);
         }
-        if queue.options.durable { Outcome::Log } else { Outcome::Done }
+        Ok(if queue.options.durable { Outcome::Log } else { Outcome::Done })
+    }
+
+    fn target(&self, who: Who, to: BindTo<'_>) -> Result<Target, Refusal> {
+        match to {
+            BindTo::Queue(name) => Ok(Target::Queue(self.find_open_queue(who, name)?.id)),
+            BindTo::Exchange(name) => Ok(Target::Exchange(self.find_exchange(who.1, name)?.id)),
+        }
     }
 
     /// A binding is there if the last record about it says so, whether applied or in flight.
-    fn expect_bind(
+    fn expect_binding(
         &self,
-        namespace: NamespaceId,
-        (exchange, queue, key): (&str, &str, &[u8]),
+        who: Who,
+        (exchange, to, key): (&str, BindTo<'_>, &[u8]),
         is_wanted: bool,
-    ) -> Outcome {
-        let Some(exchange) = self.find_exchange(namespace, exchange) else {
-            return Outcome::Refused(Refusal::NoSuchExchange);
+    ) -> Result<Outcome, Refusal> {
+        let exchange = self.find_exchange(who.1, exchange)?;
+        let to = self.target(who, to)?;
+        if is_wanted && !is_binding(exchange.spec.kind, key) {
+            return Err(Refusal::BadBinding);
+        }
+        let is_bound = exchange.bindings.iter().any(|(k, there)| k == key && *there == to);
+        let is_transient = matches!(to, Target::Queue(queue) if !queue.is_durable());
+        let about = |fact: &Fact| {
+            binding_of(fact).filter(|(it, _)| *it == (exchange.id, to, key)).map(|(_, is)| is)
         };
-        let Some(queue) = self.find_queue(namespace, queue) else {
-            return Outcome::Refused(Refusal::NoSuchQueue);
-        };
-        let is_bound = exchange.bindings.iter().any(|(k, q)| k == key && *q == queue.id);
-        let (exchange, queue, is_durable) = (exchange.id, queue.id, queue.options.durable);
-        let key = key.to_vec();
-        let bound = Fact::Bound { exchange, queue, key: key.clone() };
-        let unbound = Fact::Unbound { exchange, queue, key };
-        let last = self.in_flight().filter(|fact| **fact == bound || **fact == unbound).last();
-        let will_be = last.map_or(is_bound, |fact| *fact == bound);
-        match (is_wanted, will_be) {
-            (false, false) => Outcome::Refused(Refusal::NoSuchBinding),
-            (true, true) if last.is_some() => Outcome::Pending,
-            (true, true) => Outcome::Done,
-            _ if is_durable => Outcome::Log,
-            _ => Outcome::Done,
+        let last = self.in_flight().rev().find_map(about);
+        match (is_wanted, last.unwrap_or(is_bound)) {
+            (false, false) => Err(Refusal::NoSuchBinding),
+            (true, true) if last.is_some() => Ok(Outcome::Pending),
+            (true, true) => Ok(Outcome::Done),
+            _ if is_transient => Ok(Outcome::Done),
+            _ => Ok(Outcome::Log),
         }
     }
 
     /// What is transient changed at once.
-    fn follow_transient(&mut self, namespace: NamespaceId, request: &Topology<'_>) {
+    fn follow_transient(&mut self, who: Who, request: &Topology<'_>) {
         match *request {
             Topology::DeclareQueue(name, options)
-                if !options.durable && self.find_queue(namespace, name).is_none() =>
+                if !options.durable && self.find_queue(who.1, name).is_none() =>
             {
                 let listed = self.engine.queues();
                 let is_new =
                     |id: &QueueId| !id.is_durable() && !self.oracle.queues.contains_key(id);
                 let new = listed.iter().find(|(_, id, _)| is_new(id));
                 let id = new.expect("the queue was made").1;
-                let queue = Queue::new(id, namespace, name, options);
+                let mut queue = Queue::new(id, who.1, name, options);
+                if options.exclusive {
+                    queue.owner = Some(who.0);
+                    self.oracle.sessions.get_mut(&who.0).expect("a session").owned.push(id);
+                    self.count("exclusive queues", 1);
+                }
                 self.oracle.queues.insert(id, queue);
             }
             Topology::DeleteQueue { name, .. } => {
-                let id = self.find_queue(namespace, name).map(|queue| queue.id);
+                let id = self.find_queue(who.1, name).map(|queue| queue.id);
                 self.oracle.remove_queue(id.expect("it was there"));
             }
-            Topology::Bind { exchange, to: BindTo::Queue(queue), key }
-            | Topology::Unbind { exchange, to: BindTo::Queue(queue), key } => {
-                let exchange = self.find_exchange(namespace, exchange).expect("it is there").id;
-                let queue = self.find_queue(namespace, queue).expect("it is there").id;
-                if matches!(request, Topology::Bind { .. }) {
-                    self.oracle.bind(exchange, queue, key);
-                } else {
-                    self.oracle.unbind(exchange, queue, key);
-                }
+            Topology::Bind { exchange, to, key } => {
+                let to = self.target(who, to).expect("it is there");
+                let exchange = self.find_exchange(who.1, exchange).expect("it is there").id;
+                self.oracle.bind(exchange, to, key);
+            }
+            Topology::Unbind { exchange, to, key } => {
+                let to = self.target(who, to).expect("it is there");
+                let exchange = self.find_exchange(who.1, exchange).expect("it is there").id;
+                self.oracle.unbind(exchange, to, key);
             }
             _ => {}
         }
     }
 
-    pub(crate) fn publish(&mut self, session: u8, to: To, what: (bool, u32, Lifetime), times: u16) {
-        let durable = what.0;
+    /// Asking for a queue, and for what it differs in.
+    pub(crate) fn look(&mut self, session: u8, name: u8, variant: u8) {
         let Some(session) = self.session(session) else { return };
-        self.check_routes();
-        let route = self.engine.resolve(session, publish_of(to, &name_of(to)));
-        let expected = self.expect_route(session, to);
-        let route = match (route, expected) {
-            (Ok(route), Ok(expected)) => {
-                assert_eq!(targets_of(&route), expected, "the route to {to:?}");
-                route
-            }
-            (route, expected) => {
-                assert_eq!(route.err(), expected.err());
-                return;
-            }
-        };
-        if !durable && self.log[self.applied..].iter().any(|e| e.publisher == Some(session)) {
-            // What the shell does: a transient message waits for its own session's durable ones.
-            self.commit(usize::MAX);
-            if !self.engine.is_current(&route) {
-                return;
-            }
+        let who = (session, self.oracle.sessions[&session].namespace);
+        let (options, name) = (queue_variant(name, variant, true), self.queue_name(name));
+        let expected = self.find_open_queue(who, &name).map(|queue| queue.id);
+        let got = self.engine.queue_of(session, courant_engine::Operation::Inspect, &name);
+        assert_eq!(got, expected, "{name}");
+        if let Err(refusal) = got {
+            self.count(refusal.name(), 1);
         }
-        for _ in 0..times {
-            self.publish_one(session, &route, what);
-        }
-        self.routes.push((session, to, route));
-    }
-
-    fn publish_one(
-        &mut self,
-        session: SessionId,
-        route: &Route,
-        (durable, size, lifetime): (bool, u32, Lifetime),
-    ) {
-        let seq = self.engine.admit(size).expect("numbers are left");
-        assert!(seq < (self.oracle.block + 1) * SEQ_BLOCK);
-        self.note_number(seq);
-        self.count("messages", 1);
-        let durable_targets: Vec<QueueId> =
-            targets_of(route).into_iter().filter(|queue| queue.is_durable()).collect();
-        if durable && !durable_targets.is_empty() {
-            let (exchange, targets) = (route.exchange, route.durable.to_vec());
-            let fact = Fact::Published { seq, size, lifetime, exchange, targets };
-            let late = route.transient.to_vec();
-            self.log.push(Entry { fact, late, publisher: Some(session) });
-            return;
-        }
-        let mut reached = self.engine.place(seq, size, lifetime, &route.transient);
-        reached += self.engine.place_durable(seq, size, lifetime, &route.durable);
-        let mut expected = self.oracle.place(seq, size, lifetime, &route.transient);
-        expected += self.oracle.place(seq, size, lifetime, &durable_targets);
-        assert_eq!(reached, expected, "queues that {seq} reached");
-        assert_eq!(reached as usize, route.reach());
-    }
-
-    /// A route that the engine calls current is what it would resolve to now.
-    fn check_routes(&mut self) {
-        let routes = std::mem::take(&mut self.routes);
-        for (session, to, route) in routes.into_iter().rev().take(8).rev() {
-            if self.engine.is_current(&route) && self.oracle.sessions.contains_key(&session) {
-                let expected = self.expect_route(session, to);
-                assert_eq!(Ok(targets_of(&route)), expected, "a kept route to {to:?}");
-                self.routes.push((session, to, route));
-            }
+        let differing = self.engine.queue_difference(session, &name, &options);
+        if let Some(there) = self.find_queue(who.1, &name) {
+            assert_eq!(differing.is_none(), there.options == options, "{name}: {differing:?}");
+            self.count("looks", 1);
         }
     }
 
-    fn expect_route(&self, session: SessionId, to: To) -> Result<Vec<QueueId>, Refusal> {
+    /// Asking where a live subscription would listen.
+    pub(crate) fn listen(&mut self, session: u8, exchange: u8, key: u8) {
+        let Some(session) = self.session(session) else { return };
         let namespace = self.oracle.sessions[&session].namespace;
-        let name = name_of(to);
-        let (missing, key) = match to {
-            To::Queue(_) => {
-                let queue = self.find_queue(namespace, &name).ok_or(Refusal::NoSuchQueue)?;
-                return Ok(vec![queue.id]);
+        let name = Self::exchange_name(exchange);
+        let key = self.binding_key(namespace, &name, key);
+        let expected = self.find_exchange(namespace, &name).and_then(|there| {
+            let kind = there.spec.kind;
+            match kind {
+                ExchangeKind::Headers | ExchangeKind::Hash => Err(Refusal::NotSupported),
+                _ if !is_binding(kind, &key) => Err(Refusal::BadBinding),
+                _ => Ok((there.id, kind)),
             }
-            To::Topic(_) => (Refusal::NoSuchTopic, KEYS[0]),
-            To::Exchange(_, key) => (Refusal::NoSuchExchange, KEYS[usize::from(key)]),
-        };
-        let exchange = self.find_exchange(namespace, &name).ok_or(missing)?;
-        let mut targets: Vec<QueueId> = exchange
-            .bindings
-            .iter()
-            .filter(|(k, _)| exchange.spec.kind == ExchangeKind::Fanout || k == key)
-            .map(|(_, queue)| *queue)
-            .filter(|id| !self.in_flight().any(|fact| *fact == Fact::QueueDeleted { id: *id }))
-            .collect();
-        targets.sort_unstable();
-        targets.dedup();
-        Ok(targets)
+        });
+        let got = self.engine.live_place(session, &name, &key);
+        assert_eq!(got, expected, "{name}");
+        self.count(got.map_or_else(Refusal::name, |_| "listens"), 1);
     }
 
-    pub(crate) fn open_session_queue(&mut self, session: SessionId, exchange: u8, key: u8) {
+    pub(crate) fn open_session_queue(&mut self, session: SessionId, exchange: u8, key: u8) -> bool {
         let namespace = self.oracle.sessions[&session].namespace;
-        let Some(exchange) = self.find_exchange(namespace, &format!("x{exchange}")) else {
-            return;
-        };
-        let exchange: ExchangeId = exchange.id;
-        let key = KEYS[usize::from(key)];
-        let id = self.engine.open_session_queue(session, exchange, key).expect("there is room");
+        let name = Self::exchange_name(exchange);
+        let Ok(there) = self.find_exchange(namespace, &name) else { return false };
+        let (exchange, kind) = (there.id, there.spec.kind);
+        let key = &self.binding_key(namespace, &name, key);
+        let got = self.engine.open_session_queue(session, exchange, key);
+        if !is_binding(kind, key) {
+            assert_eq!(got, Err(Refusal::BadBinding));
+            return false;
+        }
+        let id = got.expect("there is room");
         let listed = self.engine.queues();
         let name = &listed.iter().find(|(_, there, _)| *there == id).expect("it was made").0;
         let options = QueueOptions { durable: false, ..QueueOptions::default() };
         let mut queue = Queue::new(id, namespace, name.as_str(), options);
         queue.owner = Some(session);
-        let oracle: &mut Oracle = &mut self.oracle;
-        assert!(oracle.queues.insert(id, queue).is_none(), "{id:?} is in use");
-        oracle.bind(exchange, id, key);
-        oracle.sessions.get_mut(&session).expect("a session").owned.push(id);
+        queue.source = Some(exchange);
+        assert!(self.oracle.queues.insert(id, queue).is_none(), "{id:?} is in use");
+        self.oracle.bind(exchange, Target::Queue(id), key);
+        self.oracle.sessions.get_mut(&session).expect("a session").owned.push(id);
+        self.count("session queues", 1);
+        true
     }
 }
 
-fn names(op: &Op) -> (String, String) {
-    match *op {
-        Op::DeclareQueue { name, .. } | Op::DeleteQueue { name, .. } => {
-            (format!("q{name}"), String::new())
+fn same(is: bool, then: Outcome) -> Result<Outcome, Refusal> {
+    if is { Ok(then) } else { Err(Refusal::DeclaredOtherwise) }
+}
+
+/// Whether a declaration came as far as to the queue that is there.
+fn choices_are_used(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Done | Outcome::Refused(Refusal::DeclaredOtherwise))
+}
+
+/// The binding that a record is about, and whether it makes it.
+fn binding_of(fact: &Fact) -> Option<(Binding<'_>, bool)> {
+    match fact {
+        Fact::Bound { exchange, queue, key } => {
+            Some(((*exchange, Target::Queue(*queue), key), true))
         }
-        Op::DeclareExchange { name, .. } | Op::DeleteExchange { name, .. } => {
-            (String::new(), format!("x{name}"))
+        Fact::Unbound { exchange, queue, key } => {
+            Some(((*exchange, Target::Queue(*queue), key), false))
         }
-        Op::Bind { exchange, queue, .. } | Op::Unbind { exchange, queue, .. } => {
-            (format!("q{queue}"), format!("x{exchange}"))
+        Fact::ExchangeBound { from, to, key } => Some(((*from, Target::Exchange(*to), key), true)),
+        Fact::ExchangeUnbound { from, to, key } => {
+            Some(((*from, Target::Exchange(*to), key), false))
         }
-        _ => (String::new(), String::new()),
+        _ => None,
     }
 }
 
-fn request_of<'a>(op: &Op, queue: &'a str, exchange: &'a str) -> Topology<'a> {
-    match *op {
-        Op::DeclareQueue { durable, visibility, ttl, .. } => {
-            let visibility_ms = [300, 2_000, 30_000][usize::from(visibility)];
-            let message_ttl_ms = [None, None, None, Some(200), Some(3_000)].get(usize::from(ttl));
-            let message_ttl_ms = message_ttl_ms.copied().flatten();
-            let options =
-                QueueOptions { durable, visibility_ms, message_ttl_ms, ..QueueOptions::default() };
-            Topology::DeclareQueue(queue, options)
-        }
-        Op::DeleteQueue { if_empty, if_unused, .. } => {
-            Topology::DeleteQueue { name: queue, if_empty, if_unused }
-        }
-        Op::DeclareExchange { fanout, .. } => {
-            let kind = if fanout { ExchangeKind::Fanout } else { ExchangeKind::Direct };
-            Topology::DeclareExchange(exchange, ExchangeOptions::of(kind))
-        }
-        Op::DeleteExchange { .. } => Topology::DeleteExchange { name: exchange, if_unused: false },
-        Op::Bind { key, .. } => {
-            let (to, key) = (BindTo::Queue(queue), KEYS[usize::from(key)]);
-            Topology::Bind { exchange, to, key }
-        }
-        Op::Unbind { key, .. } => {
-            let (to, key) = (BindTo::Queue(queue), KEYS[usize::from(key)]);
-            Topology::Unbind { exchange, to, key }
-        }
-        _ => Topology::DeclareNamespace("n0"),
+fn word_of(request: &Topology<'_>) -> &'static str {
+    match request {
+        Topology::DeclareNamespace(_) => "namespaces declared",
+        Topology::DeclareQueue(..) => "queues declared",
+        Topology::DeclareExchange(..) => "exchanges declared",
+        Topology::DeleteExchange { .. } => "exchanges deleted",
+        Topology::DeleteQueue { .. } => "queues deleted",
+        Topology::Bind { to: BindTo::Queue(_), .. } => "queues bound",
+        Topology::Bind { .. } => "exchanges bound",
+        Topology::Unbind { to: BindTo::Queue(_), .. } => "queues unbound",
+        Topology::Unbind { .. } => "exchanges unbound",
     }
-}
-
-fn name_of(to: To) -> String {
-    match to {
-        To::Queue(name) => format!("q{name}"),
-        To::Topic(name) | To::Exchange(name, _) => format!("x{name}"),
-    }
-}
-
-fn publish_of(to: To, name: &str) -> Publish<'_> {
-    match to {
-        To::Queue(_) => Publish::Queue(name),
-        To::Topic(_) => Publish::Topic(name),
-        To::Exchange(_, key) => Publish::Exchange(name, KEYS[usize::from(key)]),
-    }
-}
-
-/// All queues of a route, in the order of their numbers; one that is there twice stays twice.
-fn targets_of(route: &Route) -> Vec<QueueId> {
-    let durable = route.durable.chunks(4);
-    let mut targets: Vec<QueueId> = durable
-        .map(|bytes| QueueId(u32::from_le_bytes(bytes.try_into().expect("4 bytes"))))
-        .chain(route.transient.iter().copied())
-        .collect();
-    targets.sort_unstable();
-    targets
 }

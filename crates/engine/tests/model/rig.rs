@@ -4,13 +4,14 @@
 
 use super::log::Fact;
 use super::op::Op;
-use super::oracle::Oracle;
+use super::oracle::{Oracle, Worker};
+use super::publishing::Kind;
 use super::shelf::Shelf;
 use courant_engine::ledger::Ledger;
-use courant_engine::limits::SEQ_BLOCK;
+use courant_engine::limits::{MESSAGE_BYTES_MAX, SEQ_BLOCK};
 use courant_engine::{
-    Cause, Effects, Engine, ExchangeId, Lifetime, NEVER, Principal, QueueId, Record, Route,
-    SessionId, Settling, SubscribeOptions,
+    Cause, Effects, Engine, ExchangeId, Lifetime, NEVER, Principal, QueueId, Record, Refusal,
+    Route, SessionId, Settling, SubscribeOptions,
 };
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -34,9 +35,11 @@ pub(crate) struct Rig {
     /// The highest number given out so far, in any opening.
     pub(crate) last_number: u64,
     pub(crate) leases: HashSet<u64>,
-    pub(crate) routes: Vec<(SessionId, super::op::To, Route)>,
+    pub(crate) routes: Vec<(SessionId, super::op::To, String, Route)>,
     pub(crate) seen: BTreeMap<&'static str, u64>,
     pub(crate) shelf: Shelf,
+    /// Names that the broker gave to queues, and in which term.
+    pub(crate) given: Vec<(u64, String)>,
     steps: u64,
 }
 
@@ -54,8 +57,10 @@ impl Rig {
             routes: Vec::new(),
             seen: BTreeMap::new(),
             shelf: Shelf::default(),
+            given: Vec::new(),
             steps: 0,
         };
+        rig.oracle.now_ms = rig.now_ms;
         rig.open();
         rig
     }
@@ -75,7 +80,14 @@ impl Rig {
         match *op {
             Op::Attach { namespace } => self.attach(namespace),
             Op::Detach { session, mixed } => self.detach(session, mixed),
-            Op::Dispatch => while self.dispatch() {},
+            Op::Dispatch => {
+                while self.dispatch() {}
+                self.shed();
+            }
+            Op::Look { session, name, variant } => self.look(session, name, variant),
+            Op::Listen { session, exchange, key } => self.listen(session, exchange, key),
+            Op::Purge { session, name } => self.purge(session, name),
+            Op::Work { steps } => self.work(steps),
             Op::Wait { ms } => self.wait(u64::from(ms)),
             Op::WriteSettles => self.write_settles(),
             Op::Commit { most } => {
@@ -93,11 +105,13 @@ impl Rig {
             Op::Miss => self.miss(),
             Op::Corrupt { queue, which } => self.corrupt(queue, which),
             Op::Replay { cut } => self.check_replay(usize::from(cut)),
-            Op::Publish { session, to, durable, size, times, ttl } => {
-                let size = u32::from(size);
+            Op::Publish { session, to, durable, size, times, ttl, headers, may_wait } => {
+                let is_huge = size == u8::MAX && times == 1;
+                let size = if is_huge { MESSAGE_BYTES_MAX + 1 } else { u32::from(size) };
                 let deadline_ms = ttl.map_or(NEVER, |ttl| self.now_ms + u64::from(ttl));
                 let lifetime = Lifetime { admitted_ms: self.now_ms, deadline_ms };
-                self.publish(session, to, (durable, size, lifetime), times);
+                let kind = Kind { durable, size, lifetime, headers, may_wait };
+                self.publish(session, to, kind, times);
             }
             Op::Subscribe { .. }
             | Op::Unsubscribe { .. }
@@ -113,6 +127,7 @@ impl Rig {
         self.bring_at_once();
         self.expire_all();
         self.check_effects();
+        self.check_held();
         let total: usize = self.oracle.queues.values().map(|queue| queue.messages.len()).sum();
         if total < 300 || self.steps.is_multiple_of(32) {
             self.check_counts();
@@ -132,7 +147,10 @@ impl Rig {
         let expected = self.oracle.namespaces.iter().find(|(_, n)| n == name).map(|(id, _)| *id);
         match self.engine.attach(name, Arc::new(Principal::unrestricted("model"))) {
             Ok(id) => self.oracle.begin_session(id, expected.expect("there is no such namespace")),
-            Err(refusal) => assert_eq!(expected, None, "{refusal}"),
+            Err(refusal) => {
+                assert_eq!((refusal, expected), (Refusal::NoSuchNamespace, None));
+                self.count(refusal.name(), 1);
+            }
         }
     }
 
@@ -206,6 +224,12 @@ impl Rig {
         self.check_order();
         self.check_replay(keep * 97);
         self.open();
+        if keep.is_multiple_of(3) {
+            // It was not closed: who knows what was handed over.
+            self.append(Fact::CutShort { below: self.last_number + 1 });
+            self.commit(usize::MAX);
+            self.count("restarts cut short", 1);
+        }
         for _ in 0..3 {
             self.attach(1);
         }
@@ -283,6 +307,7 @@ impl Rig {
         });
         assert!(!self.engine.has_settles());
         let mut returned = Vec::new();
+        let (mut queues, mut exchanges) = (Vec::new(), Vec::new());
         for (number, fact) in facts {
             self.note_number(number);
             match &fact {
@@ -292,10 +317,20 @@ impl Rig {
                 Fact::Returned { queue, attempts } => {
                     returned.extend(attempts.iter().map(|(seq, count)| (*queue, *seq, *count)));
                 }
+                Fact::WorkerEnded { id } => self.note_ended(*id),
+                Fact::QueueDeleted { id } => queues.push(*id),
+                Fact::ExchangeDeleted { id } => exchanges.push(*id),
                 other => panic!("{other:?} is not about settling"),
             }
             self.log.push(Entry { fact, late: Vec::new(), publisher: None });
         }
+        let is_done = |worker: &Worker| worker.is_over && worker.queue.is_durable();
+        let done = self.oracle.workers.iter().filter(|(_, worker)| is_done(worker));
+        for (id, _) in done {
+            let ended = Fact::WorkerEnded { id: *id };
+            assert!(self.in_flight().any(|fact| *fact == ended), "{id:?} is done without a record");
+        }
+        self.note_unused(&queues, &exchanges);
         assert!(!self.oracle.has_unwritten(), "a settled message has no record");
         self.oracle.returned.sort_unstable();
         assert_eq!(returned, self.oracle.returned);
@@ -312,6 +347,17 @@ impl Rig {
             cancelled.iter().map(|c| (SessionId(c.session), c.subscription)).collect();
         cancelled.sort_unstable();
         assert_eq!(self.effects.freed, expected.freed, "bodies freed");
+        let mut left: BTreeMap<Cause, u64> = BTreeMap::new();
+        // Of what is damaged another counter tells.
+        for (cause, count) in self.effects.left.iter().filter(|(c, _)| *c != Cause::Corrupt) {
+            *left.entry(*cause).or_default() += count;
+        }
+        if let Some(count) = left.get_mut(&Cause::QueueDeleted) {
+            let sure = expected.left.get(&Cause::QueueDeleted).copied().unwrap_or(0);
+            *count -= count.saturating_sub(sure).min(expected.overdue);
+        }
+        left.retain(|_, count| *count > 0);
+        assert_eq!(left, expected.left, "messages that left unhandled");
         assert_eq!(cancelled, expected.cancelled, "subscriptions cancelled");
         assert_eq!(self.effects.noops, expected.noops, "records about nothing");
         self.shelf.note_wanted(&mut self.effects.wanted);
@@ -329,6 +375,8 @@ impl Rig {
         }
         self.expect_returns();
         self.oracle.expire_transient();
+        self.oracle.expire_queues();
+        self.bury();
         let expired = std::mem::take(&mut self.oracle.expired);
         self.count("messages expired", expired);
         let next = self.engine.next_alarm_ms();

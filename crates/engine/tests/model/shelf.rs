@@ -57,6 +57,11 @@ impl Shelf {
         self.wanted.iter().map(|(_, queue)| *queue).collect()
     }
 
+    /// Whether something of a queue may be missing because pages do not come.
+    pub(crate) fn has_absent(&self, queue: QueueId) -> bool {
+        self.is_slow && self.pages.values().any(|page| page[..4] == queue.0.to_le_bytes())
+    }
+
     /// Keeps what the engine still names.
     fn reclaim(&mut self, engine: &Engine) {
         let mut named = BTreeSet::new();
