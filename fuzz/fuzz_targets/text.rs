@@ -14,6 +14,7 @@ const LIMITS: Limits = Limits {
     headers_max: 4,
     headers_bytes_max: 64,
     reply_line_bytes_max: 400,
+    ..Limits::DEFAULT
 };
 
 /// What there is on a line is looked at, too.

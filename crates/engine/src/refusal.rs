@@ -88,6 +88,8 @@ catalogue! {
     114 HeadersTooLarge "headers-too-large" Nothing Changed "the headers are too many or too large" "keep to 256 headers and 64 KiB";
     115 CommandTimeout "command-timeout" Connection Later "a command was begun and not finished in time" "send a command whole";
     116 NotUtf8 "not-utf8" Nothing Changed "{} is not UTF-8" "send text as UTF-8";
+    117 BadFrame "bad-frame" Nothing Changed "the frame is not as the specification says: {}" "see `docs/doors/binary.md` for the fields of each command";
+    118 FrameTooLarge "frame-too-large" Connection Changed "the frame is larger than allowed" "keep a frame within 16 MiB and 128 KiB; send more messages in more frames";
     200 BadName "bad-name" Nothing Changed "{} is not a name" "a name has 1 to 255 bytes of UTF-8 without control characters";
     201 NoSuchQueue "no-such-queue" Nothing Changed "queue {} does not exist" "declare it first: DECLARE queue:{}";
     202 NoSuchTopic "no-such-topic" Nothing Changed "topic {} does not exist" "declare it first: DECLARE topic:{}";

@@ -5,12 +5,13 @@
 //! are. Every encoder appends to a `Vec<u8>` of the caller. Bounds are in [`limits`] and are
 //! checked before a size that a stranger wrote is believed.
 //!
-//! Reading order: [`limits`], [`id`], [`mod@escape`], then [`text`]. The text protocol is specified
-//! in `docs/doors/text.md`.
+//! Reading order: [`limits`], [`id`], [`mod@escape`], then [`text`], then [`binary`]. They are
+//! specified in `docs/doors/text.md` and `docs/doors/binary.md`.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
+pub mod binary;
 mod decimal;
 pub mod escape;
 pub mod excerpt;

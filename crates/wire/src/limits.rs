@@ -10,6 +10,9 @@ pub const TOKEN_BYTES_MAX: usize = 64;
 /// Bytes of the sentence in an ERR; the rest is cut off.
 pub const SENTENCE_BYTES_MAX: usize = 1024;
 
+/// Milliseconds of any time that a client asks for: 139 years.
+pub const MS_MAX: u64 = 1 << 42;
+
 /// What a decoder accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -24,6 +27,10 @@ pub struct Limits {
     /// Bytes of a line that a server sends, its line end not counted. Larger than that of a
     /// command, because a message may come from a door whose headers are not bounded by a line.
     pub reply_line_bytes_max: usize,
+    /// Bytes of a binary frame from a client, its head not counted.
+    pub frame_bytes_max: usize,
+    /// Bytes of a binary frame from a server, its head not counted. Larger, as a line is.
+    pub reply_frame_bytes_max: usize,
 }
 
 impl Limits {
@@ -34,6 +41,8 @@ impl Limits {
         headers_max: 256,
         headers_bytes_max: 64 * 1024,
         reply_line_bytes_max: 256 * 1024,
+        frame_bytes_max: 16 * 1024 * 1024 + 128 * 1024,
+        reply_frame_bytes_max: 17 * 1024 * 1024,
     };
 }
 
@@ -50,6 +59,11 @@ const _: () = {
     // All headers fit on a reply line even if each byte is escaped, and so does any ERR.
     assert!(limits.reply_line_bytes_max >= 3 * limits.headers_bytes_max + limits.line_bytes_max);
     assert!(limits.reply_line_bytes_max >= SENTENCE_BYTES_MAX + limits.line_bytes_max);
+    // The largest body goes into a frame with all that can be said of it: two names and properties.
+    let said = 2 * NAME_BYTES_MAX + 65_535 + 64;
+    assert!(limits.frame_bytes_max >= limits.body_bytes_max + said);
+    assert!(limits.reply_frame_bytes_max >= limits.frame_bytes_max);
+    assert!(limits.reply_frame_bytes_max <= 4_294_967_295);
     // A size of ten digits can name any body.
     assert!(limits.body_bytes_max <= 4_294_967_295);
 };

@@ -141,6 +141,16 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// What a frame of another protocol carries.
+    pub(crate) fn new(raw: &'a [u8]) -> Self {
+        Self { raw }
+    }
+
+    /// As they were sent.
+    pub fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
     /// Each field, in order; words that are no field are passed over.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], Text<'a>)> + use<'a> {
         words(self.raw).filter_map(split_at_colon).map(|(key, value)| (key, Text::new(value)))

@@ -166,8 +166,27 @@ fn publish<'a>(head: &'a [u8], body: &'a [u8], limits: &Limits) -> Result<Publis
     Ok(Publish { destination, options, body })
 }
 
+/// The verb of a line that came without its end, and the words behind it.
+pub(crate) fn split_verb<'a>(
+    line: &'a [u8],
+    limits: &Limits,
+) -> Result<(Verb, &'a [u8]), WireError> {
+    let bytes_max = limits.line_bytes_max;
+    if line.len() > bytes_max {
+        return Err(WireError::LineTooLong { bytes_max });
+    }
+    let mut rest = line;
+    let word = next_word(&mut rest).unwrap_or_default();
+    let verb = Verb::parse(word).ok_or(WireError::UnknownVerb { verb: Excerpt::from(word) })?;
+    Ok((verb, rest))
+}
+
 /// Everything after the verb, for all but PUB.
-fn decode_rest<'a>(verb: Verb, words: &'a [u8], limits: &Limits) -> Result<Command<'a>, WireError> {
+pub(crate) fn decode_rest<'a>(
+    verb: Verb,
+    words: &'a [u8],
+    limits: &Limits,
+) -> Result<Command<'a>, WireError> {
     let mut rest = words;
     match verb {
         Verb::Sub | Verb::Declare | Verb::Delete | Verb::Get | Verb::Purge => {

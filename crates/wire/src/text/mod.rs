@@ -22,6 +22,7 @@ mod verb;
 pub use client::{DecodedReply, Fields, Reply, ReplyError, decode_reply};
 pub use command::{AckMode, Command, Confirm, Decoded, Listed, Publish, Settle, SubMode};
 pub use decode::decode;
+pub(crate) use decode::{decode_rest, split_verb};
 pub use destination::{Destination, DestinationKind};
 pub use error::WireError;
 pub use line::Line;

@@ -2,6 +2,7 @@
 //! does with them, and the sentence that the specification says of them.
 
 use super::verb::Verb;
+use crate::limits::MS_MAX;
 
 /// The form of an option's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +146,6 @@ const SETTLES: u32 = Verb::Ack.bit() | NACK | Verb::Reject.bit();
 const SUB_ID: u32 = SUB | Verb::Unsub.bit() | CREDIT;
 
 const ANY: u64 = u64::MAX;
-const MS_MAX: u64 = 1 << 42;
 const U32: u64 = 0xffff_ffff;
 const YES_NO: Form = Form::Word(&["yes", "no"]);
 const CONFIRMS: Form = Form::Word(&["memory", "written", "committed", "synced"]);
