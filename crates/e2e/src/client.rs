@@ -6,11 +6,13 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use courant_wire::text::{DecodedReply, Fields, Login, Reply, decode_reply, request};
 use courant_wire::{Handle, Limits, MessageId};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketType};
 
 /// How long any one answer may take, on a loaded machine.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -130,8 +132,23 @@ pub struct Client {
 impl Client {
     /// Opens a connection and says nothing on it.
     pub fn raw(address: SocketAddr) -> Result<Self, ClientError> {
-        let stream =
-            TcpStream::connect_timeout(&address, ANSWER_WITHIN).map_err(ClientError::Socket)?;
+        let stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN);
+        Self::over(stream.map_err(ClientError::Socket)?)
+    }
+
+    /// The same, coming from another address of this machine.
+    pub fn raw_from(source: Ipv4Addr, address: SocketAddr) -> Result<Self, ClientError> {
+        let connected = || {
+            let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+            net::bind(&socket, &SocketAddr::from((source, 0)))?;
+            net::connect(&socket, &address)?;
+            Ok(socket)
+        };
+        let socket = connected().map_err(|error: Errno| ClientError::Socket(error.into()))?;
+        Self::over(TcpStream::from(socket))
+    }
+
+    fn over(stream: TcpStream) -> Result<Self, ClientError> {
         stream.set_nodelay(true).map_err(ClientError::Socket)?;
         stream.set_write_timeout(Some(ANSWER_WITHIN)).map_err(ClientError::Socket)?;
         let (inbox, notices) = (VecDeque::new(), VecDeque::new());
