@@ -1,5 +1,5 @@
-//! Caps and quotas of the real binary: what reaches one is refused with its number, a neighbour works
-//! on, and once one goes another may come; across SIGHUP and `kill -9`.
+//! Caps and quotas of the real binary: what reaches one is refused with its number, a neighbour
+//! works on, and once one goes another may come; across SIGHUP and `kill -9`.
 
 #![allow(clippy::unwrap_used, reason = "tests panic")]
 

@@ -183,7 +183,7 @@ impl Talk {
         changed.map_err(|refusal| {
             let is_source = self.session.inspect_exchange(exchange).is_err();
             match refusal {
-                Refusal::NoSuchQueue => Refused::about(refusal, name),
+                Refusal::NoSuchQueue | Refusal::QueueExclusive => Refused::about(refusal, name),
                 Refusal::NoSuchExchange if !is_source => Refused::at(target.kind, refusal, name),
                 refusal => Refused::at(source.kind, refusal, exchange),
             }

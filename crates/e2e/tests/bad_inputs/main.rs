@@ -7,7 +7,9 @@
 
 mod cases;
 mod exchanges;
+mod pairs;
 mod policies;
+mod storms;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -18,6 +20,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use cases::{Case, End};
 use courant_e2e::client::{Client, ClientError};
 use courant_e2e::server::Server;
+use pairs::PAIRS;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What the process may grow by, over all of this: one body of 16 MiB and its copy, and some.
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
@@ -31,7 +35,7 @@ const HANDSHAKE_CLOSES_WITHIN: Duration = Duration::from_secs(18);
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
-type Timed = fn(SocketAddr) -> Result<()>;
+pub(crate) type Timed = fn(SocketAddr) -> Result<()>;
 
 const TIMED: &[(&str, Timed)] = &[
     ("a connection that never speaks", silent),
@@ -51,6 +55,7 @@ const TIMED: &[(&str, Timed)] = &[
 
 #[test]
 fn bad_inputs_are_refused_and_harm_nobody() {
+    raise_descriptors().expect("room for a thousand connections");
     let started = Instant::now();
     let folder = tempfile::tempdir().expect("a temporary directory");
     let mut server = Server::start(folder.path()).expect("the broker starts");
@@ -64,8 +69,11 @@ fn bad_inputs_are_refused_and_harm_nobody() {
     let (failures, exchanged, peak) = std::thread::scope(|scope| {
         let neighbour = scope.spawn(|| neighbour(address, &done));
         let peak = scope.spawn(|| resident_peak(&server, &done));
-        let timed: Vec<_> =
-            TIMED.iter().map(|(name, run)| (*name, scope.spawn(move || run(address)))).collect();
+        let timed: Vec<_> = TIMED
+            .iter()
+            .chain(PAIRS)
+            .map(|(name, run)| (*name, scope.spawn(move || run(address))))
+            .collect();
         let mut failures = Vec::new();
         for case in &table {
             if let Err(error) = judge(address, case) {
@@ -91,7 +99,7 @@ fn bad_inputs_are_refused_and_harm_nobody() {
         std::io::stderr(),
         "{} bad inputs; the neighbour exchanged {exchanged} messages; resident {} KiB before, {} \
          KiB at most, {} KiB after; {:.1} s",
-        table.len() + TIMED.len(),
+        table.len() + TIMED.len() + PAIRS.len(),
         before / 1024,
         peak / 1024,
         after / 1024,
@@ -100,8 +108,14 @@ fn bad_inputs_are_refused_and_harm_nobody() {
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
     assert!(after < before + GROWTH_BYTES_MAX, "it grew from {before} to {after} bytes");
     assert!(peak < before + PEAK_BYTES_MAX, "it grew from {before} to {peak} bytes for a while");
-    assert!(table.len() + TIMED.len() >= 30 && exchanged > 0);
+    assert!(table.len() + TIMED.len() + PAIRS.len() >= 30 && exchanged > 0);
     server.stop().expect("an orderly stop");
+}
+
+/// As many descriptors as may be, for this process and the broker that it starts.
+fn raise_descriptors() -> Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
 fn prepare(address: SocketAddr) -> Result<()> {
