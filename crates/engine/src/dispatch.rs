@@ -120,10 +120,32 @@ impl Hands<'_> {
         let (mut got, mut bytes) = (0, 0);
         let is_manual = subscription.settling == Settling::Manual;
         let most = room(subscription, session);
+        let has_any_size = is_manual && subscription.has_any_size(session);
         let deadline_ms = self.now_ms.saturating_add(subscription.visibility_ms);
+        let queue_id = queue.id;
         let end = loop {
             if got >= most || self.left.is_spent() || self.leases.is_full() {
                 break End::Turn;
+            }
+            if has_any_size {
+                let now = self.left.messages.min(self.leases.room());
+                let most = most.min(got + u32::try_from(now).unwrap_or(TURN_MESSAGES_MAX));
+                queue.take_run(ledger, |taken| {
+                    bytes += u64::from(taken.size);
+                    let lease = self.leases.open(
+                        &mut subscription.open,
+                        taken,
+                        (queue_id, id),
+                        deadline_ms,
+                    );
+                    effects.deliveries.push(delivery(&taken, lease, self.suspect_below));
+                    self.left.spend(taken.size);
+                    got += 1;
+                    got < most && self.left.bytes > 0
+                });
+                if got >= most || self.left.is_spent() {
+                    break End::Turn;
+                }
             }
             let Some(taken) = queue.take(ledger, self.now_ms, effects) else { break End::Empty };
             if is_manual && let Some(end) = misfit((subscription, session), (got, bytes), &taken) {
@@ -132,19 +154,12 @@ impl Hands<'_> {
             }
             let lease = if is_manual {
                 bytes += u64::from(taken.size);
-                self.leases.open(&mut subscription.open, taken, (queue.id, id), deadline_ms)
+                self.leases.open(&mut subscription.open, taken, (queue_id, id), deadline_ms)
             } else {
                 settle_at_once(queue, &taken, effects);
                 Lease::NONE
             };
-            effects.deliveries.push(Delivery {
-                seq: taken.seq,
-                lease,
-                size: taken.size,
-                attempt: taken.attempts.saturating_add(1),
-                is_suspect: taken.durable && taken.seq < self.suspect_below,
-                durable: taken.durable,
-            });
+            effects.deliveries.push(delivery(&taken, lease, self.suspect_below));
             self.left.spend(taken.size);
             got += 1;
         };
@@ -226,6 +241,17 @@ fn misfit(
     }
     let is_starved = subscription.is_counted() && !session.credit.fits(opened, taken.size);
     is_starved.then_some(End::Starved)
+}
+
+fn delivery(taken: &Taken, lease: Lease, suspect_below: u64) -> Delivery {
+    Delivery {
+        seq: taken.seq,
+        lease,
+        size: taken.size,
+        attempt: taken.attempts.saturating_add(1),
+        is_suspect: taken.durable && taken.seq < suspect_below,
+        durable: taken.durable,
+    }
 }
 
 /// Adds a run, or lengthens the last one when it is for the same subscription.

@@ -275,6 +275,7 @@ impl Engine {
     }
 
     /// The subscription of this session that holds the delivery open.
+    #[inline]
     fn holder(&self, session: SessionId, handle: Handle) -> Result<SubscriptionId, Refusal> {
         let open = self.floor.leases.get(handle.lease, handle.seq).ok_or(Refusal::NotOpen)?;
         let holder = self.floor.subscriptions.get(open.subscription.0);
@@ -304,7 +305,8 @@ impl Engine {
 
     /// Closes or extends one delivery. Says whether its queue was still there: what a session
     /// claimed, or holds of an ended subscription, may outlive that.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "on the way of every message")]
+    #[inline(always)]
     fn settle_one(
         &mut self,
         id: SubscriptionId,
@@ -326,6 +328,7 @@ impl Engine {
     }
 
     /// Closes a delivery. Says whether its queue was still there.
+    #[inline]
     pub(crate) fn close(
         &mut self,
         (id, lease): (SubscriptionId, Lease),
@@ -357,6 +360,8 @@ impl Engine {
 
     /// Does to the message of a closed delivery what its outcome says; nothing, and `false`, if
     /// its queue is gone.
+    #[expect(clippy::inline_always, reason = "on the way of every message")]
+    #[inline(always)]
     fn finish(&mut self, open: &Open, outcome: Outcome, effects: &mut Effects) -> bool {
         let floor = &mut self.floor;
         let Some(queue) = floor.queues.get_mut(&open.queue) else { return false };
@@ -549,7 +554,8 @@ impl Engine {
 }
 
 /// Takes a message out of its queue for good: a transient one at once, a durable one by a record.
-#[inline]
+#[expect(clippy::inline_always, reason = "on the way of every message")]
+#[inline(always)]
 pub(crate) fn leave(
     queue: &mut FloorQueue,
     taken: &Taken,

@@ -113,6 +113,12 @@ impl Subscription {
         self.is_counted() && self.settling == Settling::Manual && !session.credit.has_room()
     }
 
+    /// Whether it takes messages of any size: no bytes are counted for it.
+    pub(crate) fn has_any_size(&self, session: &Session) -> bool {
+        self.credit.bytes_max == u64::MAX
+            && (!self.is_counted() || session.credit.bytes_max == u64::MAX)
+    }
+
     pub(crate) fn has_credit(&self) -> bool {
         !self.is_ended
             && (self.settling == Settling::Auto && self.credit.messages_max > 0

@@ -267,6 +267,59 @@ impl Chunk {
         Some(size)
     }
 
+    /// Shows index, distance and size of living entries from an index on, as long as `see` wants
+    /// more; none if not all its entries are in memory.
+    #[inline]
+    pub(crate) fn run(&self, from: usize, mut see: impl FnMut(usize, u32, u32) -> bool) {
+        let Some(Columns { deltas, sizes, .. }) = self.columns() else { return };
+        let mut mask = u64::MAX << (from % 64);
+        for (word, bits) in self.bits.iter().enumerate().skip(from / 64) {
+            let mut bits = bits & mask;
+            mask = u64::MAX;
+            while bits != 0 {
+                let index = word * 64 + bits.trailing_zeros() as usize;
+                let (Some(delta), Some(size)) = (deltas.get(index), sizes.get(index)) else {
+                    return;
+                };
+                if !see(index, *delta, *size) {
+                    return;
+                }
+                bits &= bits - 1;
+            }
+        }
+    }
+
+    /// Marks living entries dead, from an index on, up to a distance. Says how many there were,
+    /// their bytes, and whether a later one lives; `None` if not all its entries are in memory.
+    pub(crate) fn kill_up_to(&mut self, from: usize, last: u32) -> Option<(u32, u64, bool)> {
+        let columns = match &self.entries {
+            Entries::Growing(columns) => columns,
+            Entries::Whole(columns) => &**columns,
+            Entries::Sparse(..) | Entries::Cold => return None,
+        };
+        let (mut gone, mut bytes, mut has_later) = (0, 0, false);
+        let mut mask = u64::MAX << (from % 64);
+        'words: for (word, bits) in self.bits.iter_mut().enumerate().skip(from / 64) {
+            let mut living = *bits & mask;
+            mask = u64::MAX;
+            while living != 0 {
+                let bit = living.trailing_zeros();
+                let index = word * 64 + bit as usize;
+                if columns.deltas.get(index).is_none_or(|delta| *delta > last) {
+                    has_later = true;
+                    break 'words;
+                }
+                *bits &= !(1 << bit);
+                living &= living - 1;
+                gone += 1;
+                bytes += columns.sizes.get(index).map_or(0, |size| u64::from(*size));
+            }
+        }
+        self.alive -= gone;
+        self.bytes -= bytes;
+        Some((gone, bytes, has_later))
+    }
+
     /// An index that no entry with at least that distance comes before; of a cold chunk, 0.
     pub(crate) fn lower_bound(&self, delta: u32) -> usize {
         if let Some(columns) = self.columns() {

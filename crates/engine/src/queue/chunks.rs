@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 pub struct Position(pub u64);
 
 /// One living message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     /// Where it is.
     pub position: Position,
@@ -121,6 +121,7 @@ impl Chunks {
     }
 
     /// Appends a living message; says where it is.
+    #[inline]
     pub fn push(&mut self, seq: u64, size: u32, deadline_ms: u64) -> Position {
         if let Some(Place { number, base, chunk }) = self.places.back_mut()
             && chunk.is_growing()
@@ -135,6 +136,11 @@ impl Chunks {
             self.bytes += u64::from(size);
             return Position(*number * CHUNK_ENTRIES as u64 + index as u64);
         }
+        self.push_first(seq, size, deadline_ms)
+    }
+
+    #[cold]
+    fn push_first(&mut self, seq: u64, size: u32, deadline_ms: u64) -> Position {
         self.begin_chunk(seq);
         self.push(seq, size, deadline_ms)
     }
@@ -190,7 +196,22 @@ impl Chunks {
         self.next_before(number, index)
     }
 
-    /// The same, from a chunk that is not the last.
+    /// Shows living messages from a position on, in order, as long as `see` wants more, and moves
+    /// the position behind them. Ends with the chunk, and at one that is not in memory as a whole.
+    #[inline]
+    pub(crate) fn run(&self, from: &mut Position, mut see: impl FnMut(Entry) -> bool) {
+        let (number, index) = split(*from);
+        let last = self.places.back().filter(|last| last.number == number);
+        let Some(place) = last.or_else(|| self.place(number)) else { return };
+        let first = number * CHUNK_ENTRIES as u64;
+        place.chunk.run(index, |index, delta, size| {
+            let position = Position(first + index as u64);
+            *from = Position(position.0 + 1);
+            see(Entry { position, seq: place.base + u64::from(delta), size })
+        });
+    }
+
+    /// As [`Self::next`], from a chunk that is not the last.
     fn next_before(&self, number: u64, mut index: usize) -> Next {
         let mut slot = self.slot(number);
         while let Some(place) = self.places.get(slot) {
@@ -225,6 +246,27 @@ impl Chunks {
             }
         }
         Some(size)
+    }
+
+    /// Marks dead what lives from a position on in its chunk, up to a number. Says how many there
+    /// were, and whether one behind them lives in that chunk; `None` if it is not in memory as a
+    /// whole.
+    pub(crate) fn kill_up_to(&mut self, from: Position, last: u64) -> Option<(u64, bool)> {
+        let (number, index) = split(from);
+        let slot = self.slot(number);
+        let place = self.places.get_mut(slot).filter(|place| place.number == number)?;
+        let last = last.checked_sub(place.base)?;
+        let last = u32::try_from(last).unwrap_or(u32::MAX);
+        let (gone, bytes, has_later) = place.chunk.kill_up_to(index, last)?;
+        self.alive -= u64::from(gone);
+        self.bytes -= bytes;
+        if !place.chunk.is_growing() {
+            place.chunk.thin();
+            if place.chunk.alive == 0 {
+                self.places.remove(slot);
+            }
+        }
+        Some((u64::from(gone), has_later))
     }
 
     /// The first living message with at least that number, where numbers rise. One that is not in
@@ -339,6 +381,62 @@ mod tests {
     }
 
     proptest! {
+        /// Many at a time are the same as one by one.
+        #[test]
+        fn runs_agree_with_steps(
+            gaps in prop::collection::vec(
+                prop_oneof![3000 => 1u64..4, 1 => Just(1u64 << 31)], 1..9000,
+            ),
+            dead in prop::collection::vec((0usize..9000, 1usize..3000), 0..4),
+            ranges in prop::collection::vec((0usize..9000, 0u64..6000), 1..4),
+        ) {
+            let (mut runs, mut steps) = (Chunks::default(), Chunks::default());
+            let mut seq = 0;
+            let mut seqs = Vec::new();
+            let mut positions = Vec::new();
+            for gap in gaps {
+                seq += gap;
+                seqs.push(seq);
+                positions.push(runs.push(seq, 7, NEVER));
+                steps.push(seq, 7, NEVER);
+            }
+            for (first, count) in dead {
+                for position in positions.iter().skip(first).take(count) {
+                    prop_assert_eq!(runs.kill(*position), steps.kill(*position));
+                }
+            }
+            for (first, span) in ranges {
+                let first = seqs[first % seqs.len()];
+                let last = first + span;
+                let mut gone = 0;
+                while let Next::Entry(entry) = steps.at_or_after(first) && entry.seq <= last {
+                    steps.kill(entry.position);
+                    gone += 1;
+                }
+                let mut queue = 0;
+                while let Next::Entry(entry) = runs.at_or_after(first) && entry.seq <= last {
+                    match runs.kill_up_to(entry.position, last) {
+                        Some((killed, _)) => queue += killed,
+                        None => queue += u64::from(runs.kill(entry.position).is_some()),
+                    }
+                }
+                prop_assert_eq!((queue, runs.alive(), runs.bytes()),
+                                (gone, steps.alive(), steps.bytes()));
+                prop_assert!(runs.iter().eq(steps.iter()));
+            }
+            let mut from = Position::default();
+            let mut seen = Vec::new();
+            while let Next::Entry(entry) = runs.next(from) {
+                from = entry.position;
+                runs.run(&mut from, |entry| { seen.push(entry); true });
+                if seen.last().is_none_or(|last| *last < entry) {
+                    seen.push(entry);
+                    from = Position(entry.position.0 + 1);
+                }
+            }
+            prop_assert!(steps.iter().eq(seen));
+        }
+
         #[test]
         fn chunks_agree_with_a_map(steps in prop::collection::vec(
             (prop_oneof![1u64..4, 1000u64..2000, Just(1u64 << 32)], 0usize..3, any::<u32>()),

@@ -50,10 +50,16 @@ impl Leases {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.free.is_empty() && self.slots.len() >= LEASES_MAX as usize
+        self.room() == 0
+    }
+
+    /// How many more may be opened.
+    pub(crate) fn room(&self) -> usize {
+        (LEASES_MAX as usize + self.free.len()).saturating_sub(self.slots.len())
     }
 
     /// Opens a delivery at the end of its subscription's list. The caller saw that there is room.
+    #[inline]
     pub(crate) fn open(
         &mut self,
         list: &mut OpenList,
@@ -116,6 +122,7 @@ impl Leases {
     }
 
     /// Closes a delivery and takes it out of its list.
+    #[inline]
     pub(crate) fn close(&mut self, list: &mut OpenList, lease: Lease) -> Option<Open> {
         let slot = lease.slot();
         let open = *self.slots.get(slot as usize)?;

@@ -68,8 +68,16 @@ impl LedgerQueue {
         loop {
             match next {
                 Next::Entry(entry) if entry.seq <= last => {
-                    self.chunks.kill(entry.position);
-                    gone += 1;
+                    if let Some((killed, has_later)) = self.chunks.kill_up_to(entry.position, last)
+                    {
+                        gone += killed;
+                        if has_later {
+                            break;
+                        }
+                    } else {
+                        self.chunks.kill(entry.position);
+                        gone += 1;
+                    }
                     next = self.chunks.next(Position(entry.position.0 + 1));
                 }
                 Next::Cold(absent) => {
@@ -202,6 +210,7 @@ impl FloorQueue {
     }
 
     /// Adds a transient message, which may be older than some that are there.
+    #[inline]
     pub(crate) fn push_transient(&mut self, seq: u64, size: u32, deadline_ms: u64) {
         let position = self.transient.push(seq, size, deadline_ms);
         if seq < self.newest_transient {
@@ -246,6 +255,35 @@ impl FloorQueue {
             return self.take_next(ledger, &mut effects.wanted);
         }
         self.take_in_time(ledger, now_ms, effects)
+    }
+
+    /// Takes messages that have neither deadline nor past, as long as `hand` wants more: of one
+    /// half while the other has none, and of the chunk where its cursor is. What is not so simple,
+    /// and what comes behind, is [taken](Self::take) one by one.
+    #[inline]
+    pub(crate) fn take_run(
+        &mut self,
+        ledger: Option<&LedgerQueue>,
+        mut hand: impl FnMut(Taken) -> bool,
+    ) {
+        if !self.dues.is_unused() || !self.returned.is_empty() {
+            return;
+        }
+        let (chunks, cursor, durable) = match ledger.filter(|queue| queue.chunks.alive() > 0) {
+            None if self.late.is_empty() => (&self.transient, &mut self.transient_cursor, false),
+            Some(queue)
+                if self.transient.alive() == 0
+                    && self.parked.is_empty()
+                    && queue.attempts.is_empty()
+                    && split(self.ledger_cursor).0 == self.chunk =>
+            {
+                (&queue.chunks, &mut self.ledger_cursor, true)
+            }
+            _ => return,
+        };
+        chunks.run(cursor, |Entry { seq, position, size }| {
+            hand(Taken { seq, position, size, attempts: 0, durable })
+        });
     }
 
     #[inline(never)]
