@@ -53,9 +53,10 @@ impl Credit {
     /// Whether a message fits behind others that are about to be opened.
     #[inline]
     pub(crate) fn fits(&self, (messages, bytes): (u32, u64), size: u32) -> bool {
+        let before = self.bytes + bytes;
         self.bytes_max == u64::MAX
             || self.messages + messages == 0
-            || self.bytes + bytes + u64::from(size) <= self.bytes_max
+            || before < self.bytes_max && before + u64::from(size) <= self.bytes_max
     }
 
     #[inline]
@@ -115,5 +116,19 @@ impl Floor {
                 self.offer_turn(id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_the_last_byte_not_even_nothing_fits() {
+        let mut credit = Credit::new(None, Some(278));
+        assert!(credit.fits((0, 0), 300) && credit.fits((1, 141), 137));
+        assert!(!credit.fits((1, 141), 138) && !credit.fits((2, 278), 0));
+        credit.open(2, 278);
+        assert!(!credit.has_room() && !credit.fits((0, 0), 0));
     }
 }
