@@ -9,6 +9,7 @@
 //! Rules of all workloads: frames are encoded before the clock starts; what arrives is counted by
 //! its length, and checked for content where it begins and ends; a run that lost something fails.
 
+mod binary;
 pub mod consumer;
 pub mod cost;
 pub mod dialect;

@@ -19,6 +19,7 @@ use courant::{
 use courant_wire::text::{Decoded, DestinationKind, decode, reply, request};
 use courant_wire::{Handle, Limits, MessageId};
 
+use crate::binary;
 use crate::engine::{BATCH, EngineLoad};
 
 /// One path: its name, and what runs it for a number of messages.
@@ -42,6 +43,16 @@ pub const PATHS: &[HotPath] = &[
         encode_live(messages);
         Ok(())
     }),
+    ("decode-publish-binary", binary::decode_publish),
+    ("decode-settle-binary", binary::decode_settle),
+    ("encode-deliver-binary", |messages| {
+        binary::encode_deliver(messages);
+        Ok(())
+    }),
+    ("encode-live-binary", |messages| {
+        binary::encode_live(messages);
+        Ok(())
+    }),
     ("engine-transient", |messages| engine(messages, false)),
     ("engine-durable", |messages| engine(messages, true)),
     ("live", |messages| within_runtime(live(messages))),
@@ -56,12 +67,12 @@ pub fn run(name: &str, messages: u64) -> Result<()> {
     }
 }
 
-fn handle(number: u64) -> Handle {
+pub(crate) fn handle(number: u64) -> Handle {
     let seq = 3 << 32 | number;
     Handle { id: MessageId { shard: 0, seq }, lease: Some(seq) }
 }
 
-fn batches(messages: u64) -> u64 {
+pub(crate) fn batches(messages: u64) -> u64 {
     messages / u64::from(BATCH)
 }
 

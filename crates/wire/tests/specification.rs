@@ -1,9 +1,12 @@
 //! `docs/doors/text.md` says what the tables say: every verb has its place, every option its row.
+//! The same of `docs/doors/binary.md` and the numbers of frames and properties.
 
 use courant_wire::Limits;
+use courant_wire::binary::{CommandKind, ReplyKind, Tag};
 use courant_wire::text::{Key, OPTIONS, OptionSpec, Verb};
 
 const PAGE: &str = include_str!("../../../docs/doors/text.md");
+const BINARY: &str = include_str!("../../../docs/doors/binary.md");
 
 fn row(spec: &OptionSpec) -> String {
     let verbs: Vec<_> =
@@ -56,4 +59,33 @@ fn limits_are_those_of_the_code() {
     assert!(PAGE.contains(&format!("| headers of a message | {} |", limits.headers_max)));
     assert!(PAGE.contains("| 64 KiB |") && limits.headers_bytes_max == 64 * 1024);
     assert!(PAGE.contains("| 256 KiB | |") && limits.reply_line_bytes_max == 256 * 1024);
+}
+
+#[test]
+fn every_frame_and_property_has_its_row() {
+    let commands = CommandKind::ALL.iter().map(|kind| (kind.number(), kind.name()));
+    let replies = ReplyKind::ALL.iter().map(|kind| (kind.number(), kind.name()));
+    let mut rows: Vec<_> = commands
+        .chain(replies)
+        .map(|(number, name)| format!("| `{number:#04x}` | {name} |"))
+        .collect();
+    rows.extend(Tag::ALL.map(|tag| format!("| {} | {} |", tag.number(), tag.name())));
+    for row in &rows {
+        let there = BINARY.lines().filter(|line| line.starts_with(row)).count();
+        assert_eq!(there, 1, "{row}");
+    }
+    let upper = |word: &str| word.trim().starts_with(|c: char| c.is_ascii_uppercase());
+    let frames = BINARY
+        .lines()
+        .filter(|line| line.starts_with("| `0x"))
+        .filter(|line| line.split('|').nth(2).is_some_and(upper));
+    assert_eq!(frames.count(), CommandKind::ALL.len() + ReplyKind::ALL.len());
+}
+
+#[test]
+fn limits_of_frames_are_those_of_the_code() {
+    let limits = Limits::DEFAULT;
+    assert!(BINARY.contains("16 MiB and 128 KiB"));
+    assert_eq!(limits.frame_bytes_max, 16 * 1024 * 1024 + 128 * 1024);
+    assert!(BINARY.contains("17 MiB") && limits.reply_frame_bytes_max == 17 * 1024 * 1024);
 }
