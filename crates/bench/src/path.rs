@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use courant::{
-    Broker, Cause, Destination, Flush, Level, LiveFormat, LiveMessage, Message, Options, Outgoing,
-    Outlet, Principal, Properties, Refusal, Session, SubscribeOptions, Subscribed, Tag,
+    Alarm, Broker, Cause, Destination, Flush, Level, LiveFormat, LiveMessage, Message, Options,
+    Outgoing, Outlet, Principal, Properties, Refusal, Session, SubscribeOptions, Subscribed, Tag,
 };
 use courant_wire::text::{Decoded, DestinationKind, decode, reply, request};
 use courant_wire::{Handle, Limits, MessageId};
@@ -147,6 +147,10 @@ impl Outlet for Swallow {
     }
 
     fn cancelled(&mut self, _: Tag, _: Cause) {}
+
+    fn blocked(&mut self, _: Alarm) {}
+
+    fn unblocked(&mut self) {}
 
     fn refused(&mut self, _: Refusal) {}
 

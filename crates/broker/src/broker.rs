@@ -1,6 +1,7 @@
 //! The handle that programs and doors hold.
 
 use crate::access::{self, Access, Credentials, Gate, Revoked};
+use crate::alarm::Watch;
 use crate::budget::Budget;
 use crate::clock::{Clock, Stopwatch};
 use crate::embedded::EmbeddedSession;
@@ -182,13 +183,16 @@ impl Broker {
         let upkeep = Upkeep::new(Arc::clone(&shard), Arc::clone(&bell), bounds, known);
         let upkeep = Arc::new(Mutex::new(upkeep));
         let thread = Upkeep::start(Arc::clone(&upkeep))?;
+        let budget = Budget::new(options.outboxes_bytes_max);
+        shard.set_limits(&options.limits);
+        let watch = Watch::new(Arc::clone(&shard), Arc::clone(&budget));
+        let watch_thread = watch.start(Arc::clone(&bell))?;
         // The log is closed when nobody works on it any more.
-        let last = move || drop(thread.join());
+        let last = move || drop((thread.join(), watch_thread.join()));
         let reader_thread = shard.reader.start(Arc::clone(&shard), last)?;
         worker::start_ticker(&shard);
         worker::start_worker(&shard);
         let keeper = Arc::new(Keeper::new(Arc::clone(&shard.reader), bell));
-        let budget = Budget::new(options.outboxes_bytes_max);
         let reader_thread = Mutex::new(Some(reader_thread));
         let gate = Gate::new().map_err(|_| OpenError::Randomness)?;
         let limits = Mutex::new(options.limits);
@@ -244,6 +248,7 @@ impl Broker {
         let mut there = self.inner.limits.lock().unwrap_or_else(PoisonError::into_inner);
         *there = limits;
         self.inner.shard.lock().engine.set_quotas(limits.quotas());
+        self.inner.shard.set_limits(&limits);
     }
 
     /// Begins a session for a door. Whoever lost its credential since it logged in is refused.
@@ -256,8 +261,7 @@ impl Broker {
         let shard = &self.inner.shard;
         let reader = Arc::clone(&shard.reader);
         let now_ms = shard.clock.now_ms();
-        let outbox = Outbox::new(SHARD, outlet, (reader, &self.inner.budget), now_ms);
-        let id = {
+        let (id, outbox, account) = {
             let mut state = shard.lock();
             let current = self.inner.gate.access().current(principal);
             let principal = current.ok_or(Refusal::AccessRevoked)?;
@@ -265,13 +269,17 @@ impl Broker {
                 return Err(Refusal::NotAllowed);
             }
             let id = state.engine.attach(namespace, principal)?;
+            let account = state.accounts.of(namespace);
+            let memory = (&self.inner.budget, Arc::clone(&account));
+            let alarms = Arc::clone(&shard.alarms);
+            let outbox = Outbox::new(SHARD, outlet, (reader, alarms), memory, now_ms);
             outbox.belongs_to(Arc::downgrade(shard), id);
             state.join(id, Arc::clone(&outbox));
-            id
+            (id, outbox, account)
         };
         let most = self.inner.options.in_flight_bytes_max;
         let keeper = Arc::clone(&self.inner.keeper);
-        Ok(Session::new((Arc::clone(shard), keeper), id, outbox, most))
+        Ok(Session::new((Arc::clone(shard), keeper), id, (outbox, account), most))
     }
 
     /// Begins a session in this process, in the namespace `/`, without restrictions.

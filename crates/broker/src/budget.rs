@@ -6,6 +6,7 @@
 //! Invariant: `held` is the sum of what all shares have counted. What an outbox holds below its
 //! minimum is not counted: a client that keeps up never touches the number that all share.
 
+use crate::account::Account;
 use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,12 +33,14 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
+    /// Of the namespace.
+    account: Arc<Account>,
     counted: AtomicUsize,
 }
 
 impl Share {
-    pub(crate) fn new(budget: &Arc<Budget>) -> Self {
-        Self { budget: Arc::clone(budget), counted: AtomicUsize::new(0) }
+    pub(crate) fn new(budget: &Arc<Budget>, account: Arc<Account>) -> Self {
+        Self { budget: Arc::clone(budget), account, counted: AtomicUsize::new(0) }
     }
 
     /// How much this outbox may hold now.
@@ -63,8 +66,10 @@ impl Share {
             let before = self.counted.swap(now, Ordering::SeqCst);
             if now > before {
                 self.budget.held.fetch_add(now - before, Ordering::SeqCst);
+                self.account.add(now - before);
             } else {
                 self.budget.held.fetch_sub(before - now, Ordering::SeqCst);
+                self.account.remove(before - now);
             }
         }
     }
@@ -83,7 +88,8 @@ mod tests {
     #[test]
     fn the_sum_follows_the_shares() {
         let budget = Budget::new(2 * OUTBOX_BYTES_MAX);
-        let shares = [Share::new(&budget), Share::new(&budget), Share::new(&budget)];
+        let account = Arc::new(Account::default());
+        let shares = [(); 3].map(|()| Share::new(&budget, Arc::clone(&account)));
         for share in &shares {
             share.count(|| OUTBOX_BYTES_MIN);
             assert_eq!((budget.held(), share.allowance()), (0, OUTBOX_BYTES_MAX));
@@ -99,5 +105,8 @@ mod tests {
         assert!(!first.is_low(OUTBOX_BYTES_MAX / 2 + 1));
         assert_eq!(budget.held(), OUTBOX_BYTES_MAX, "shares that are gone are counted");
         assert!(first.is_low(OUTBOX_BYTES_MAX / 2));
+        assert_eq!(account.held(), OUTBOX_BYTES_MAX);
+        drop(first);
+        assert_eq!((account.held(), budget.held()), (0, 0));
     }
 }

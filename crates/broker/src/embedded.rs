@@ -1,5 +1,6 @@
 //! Sessions inside this process: the same queues without a protocol in between.
 
+use crate::alarm::Alarm;
 use crate::confirm::{Confirm, Level};
 use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN};
 use crate::outlet::{Flush, Message, Outlet, Tag};
@@ -73,6 +74,11 @@ impl Outlet for EmbeddedOutlet {
     fn cancelled(&mut self, tag: Tag, cause: Cause) {
         self.push(tag, Err(cause));
     }
+
+    /// A publisher of this process sees the refusal.
+    fn blocked(&mut self, _: Alarm) {}
+
+    fn unblocked(&mut self) {}
 
     fn refused(&mut self, refusal: Refusal) {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).refusal = Some(refusal);

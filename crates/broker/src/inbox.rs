@@ -3,6 +3,7 @@
 //! Replies that wait for a commit stand in spans, in the order of their requests; when the first
 //! may go, it moves to the items with all behind it that need not wait either.
 
+use crate::alarm::{Alarm, AlarmSet};
 use crate::body::{Placed, Source};
 use crate::confirm::Level;
 use crate::outlet::Tag;
@@ -19,6 +20,10 @@ pub(crate) enum Item {
     Run(Tag, Source, usize),
     /// A subscription ended.
     Cancelled(Tag, Cause),
+    /// An alarm came on.
+    Blocked(Alarm),
+    /// All alarms are off.
+    Unblocked,
     /// The session ends.
     Refused(Refusal),
 }
@@ -66,6 +71,8 @@ pub(crate) struct Inbox {
     pub(crate) committed: Ticket,
     pub(crate) written: Ticket,
     pub(crate) failed: Option<Refusal>,
+    /// Alarms that the client was told of since the last time that none was on.
+    pub(crate) told: AlarmSet,
 }
 
 impl Inbox {

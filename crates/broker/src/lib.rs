@@ -14,6 +14,8 @@
 //! `recovery.rs`.
 
 pub mod access;
+mod account;
+mod alarm;
 mod body;
 mod broker;
 mod budget;
@@ -28,6 +30,7 @@ mod deferral;
 mod embedded;
 mod envelope;
 mod error;
+mod flight;
 mod hold;
 mod inbox;
 pub mod inspect;
@@ -35,6 +38,7 @@ mod keeper;
 mod list;
 mod live;
 mod local_log;
+pub mod memory;
 mod options;
 mod outbox;
 mod outlet;
@@ -59,6 +63,7 @@ mod upkeep;
 mod worker;
 
 pub use access::{Access, AccessError, AccessOptions, Credentials, RoleOptions, UserOptions};
+pub use alarm::Alarm;
 pub use broker::{Broker, Opened};
 pub use claim::Claimed;
 pub use client::{Client, SubscriptionNames};
@@ -113,8 +118,8 @@ pub mod limits {
     pub const BINDINGS_PER_NAMESPACE_MAX: usize = 10_000_000;
     /// Bytes held for one connection, unless the options say otherwise.
     pub const MEMORY_PER_CONNECTION_MAX_BYTES: u64 = 64 << 20;
-    /// Bytes held for a namespace, or for all, unless the options say otherwise.
-    pub const MEMORY_MAX_BYTES: u64 = 1 << 40;
+    /// Bytes held for a namespace, unless the options say otherwise.
+    pub const MEMORY_PER_NAMESPACE_MAX_BYTES: u64 = 1 << 40;
     /// Destinations whose route one session remembers.
     pub const ROUTES_MAX: usize = 1024;
 }

@@ -13,6 +13,8 @@
 //! allows (`budget.rs`), those that are still on disk among them (the engine is told that the
 //! session is stalled), live frames are dropped and counted, and doors stop reading commands.
 
+use crate::account::Account;
+use crate::alarm::Alarms;
 use crate::body::{Placed, Source};
 use crate::budget::{Budget, Share};
 use crate::client::Client;
@@ -23,6 +25,7 @@ use crate::outlet::{Flush, Outlet, Tag};
 use crate::pipe::Pipe;
 use crate::reader::Reader;
 use crate::shard::Shard;
+use crate::stats::Stats;
 use courant_engine::{Cause, Delivery, Refusal, SessionId};
 use courant_storage::{Batch, Ticket};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -50,6 +53,9 @@ pub struct Outbox {
     is_resuming: AtomicBool,
     is_closed: AtomicBool,
     is_gone: AtomicBool,
+    /// Its client is told of alarms.
+    is_publisher: AtomicBool,
+    alarms: Arc<Alarms>,
     news: Notify,
     /// Somebody waits for the client to take what there is.
     has_waiters: AtomicBool,
@@ -78,7 +84,8 @@ impl Outbox {
     pub(crate) fn new(
         shard_number: u16,
         outlet: Box<dyn Outlet>,
-        (reader, budget): (Arc<Reader>, &Arc<Budget>),
+        (reader, alarms): (Arc<Reader>, Arc<Alarms>),
+        (budget, account): (&Arc<Budget>, Arc<Account>),
         since_ms: u64,
     ) -> Arc<Self> {
         let client = outlet.client();
@@ -88,12 +95,14 @@ impl Outbox {
             pipe: Mutex::new(Pipe::new(outlet)),
             queued: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
-            share: Share::new(budget),
+            share: Share::new(budget, account),
             is_dirty: AtomicBool::new(false),
             is_stalled: AtomicBool::new(false),
             is_resuming: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
+            is_publisher: AtomicBool::new(false),
+            alarms,
             news: Notify::new(),
             has_waiters: AtomicBool::new(false),
             runtime: tokio::runtime::Handle::current(),
@@ -243,10 +252,43 @@ impl Outbox {
         self.mark();
     }
 
-    /// Ends the session after everything that was added before.
-    pub fn close(&self, refusal: Refusal) {
+    /// From here on the client is told of alarms.
+    pub(crate) fn begin_publishing(&self) {
+        self.is_publisher.store(true, Ordering::SeqCst);
+    }
+
+    /// Tells a client that publishes of alarms that came on since, or that all are off. Says
+    /// whether there was anything to tell.
+    pub(crate) fn tell_alarms(&self) -> bool {
+        if !self.is_publisher.load(Ordering::SeqCst) {
+            return false;
+        }
+        let mut guard = lock(&self.inbox);
+        let inbox = &mut *guard;
+        let on = self.alarms.on();
+        let before = inbox.queue.items.len();
+        if on.is_empty() {
+            if !inbox.told.is_empty() {
+                inbox.queue.items.push_back(Item::Unblocked);
+            }
+            inbox.told = on;
+        } else {
+            inbox.queue.items.extend(on.without(inbox.told).map(Item::Blocked));
+            inbox.told = inbox.told.and(on);
+        }
+        let has_news = inbox.queue.items.len() > before;
+        drop(guard);
+        if has_news {
+            self.mark();
+        }
+        has_news
+    }
+
+    /// Ends the session after everything that was added before. Says whether it had not ended.
+    pub fn close(&self, refusal: Refusal) -> bool {
         let mut inbox = lock(&self.inbox);
-        if inbox.failed.is_none() {
+        let is_first = inbox.failed.is_none();
+        if is_first {
             inbox.failed = Some(refusal);
             inbox.queue.items.push_back(Item::Refused(refusal));
         }
@@ -254,6 +296,7 @@ impl Outbox {
         self.mark();
         self.is_closed.store(true, Ordering::Release);
         self.news.notify_waiters();
+        is_first
     }
 
     pub(crate) fn note(&self, ticket: Ticket, level: Level) {
@@ -364,7 +407,11 @@ impl Outbox {
     ) {
         loop {
             if tokio::time::timeout(WRITE_PATIENCE, writable).await.is_err() {
-                self.close(Refusal::SlowReader);
+                if self.close(Refusal::SlowReader)
+                    && let Some(shard) = self.owner.get().and_then(|(shard, _)| shard.upgrade())
+                {
+                    Stats::add(&shard.stats.slow_closed, 1);
+                }
                 self.lose(&mut lock(&self.pipe));
                 return;
             }

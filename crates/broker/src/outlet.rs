@@ -1,5 +1,6 @@
 //! What a door puts between the broker and its client.
 
+use crate::alarm::Alarm;
 use crate::client::Client;
 use crate::envelope;
 use courant_engine::{Cause, Delivery, Header, Lease, MessageId, Properties, Refusal};
@@ -73,6 +74,12 @@ pub trait Outlet: Send {
 
     /// Says that a subscription ended.
     fn cancelled(&mut self, tag: Tag, cause: Cause);
+
+    /// Says that publishing is held back, and why.
+    fn blocked(&mut self, alarm: Alarm);
+
+    /// Says that publishing goes on.
+    fn unblocked(&mut self);
 
     /// Says why the session ends; nothing comes after it.
     fn refused(&mut self, refusal: Refusal);

@@ -66,6 +66,8 @@ impl Pipe {
                     self.outlet.cancelled(tag, cause);
                 }
                 Item::Run(tag, source, count) => self.put_off(tag, source, count),
+                Item::Blocked(alarm) => self.outlet.blocked(alarm),
+                Item::Unblocked => self.outlet.unblocked(),
                 Item::Refused(refusal) if self.waiting.items.is_empty() => {
                     self.outlet.refused(refusal);
                 }
@@ -143,7 +145,8 @@ impl Pipe {
                 }
                 Item::Cancelled(tag, cause) => self.outlet.cancelled(*tag, *cause),
                 Item::Refused(refusal) => self.outlet.refused(*refusal),
-                Item::Bytes(_) => {}
+                // These never wait.
+                Item::Bytes(_) | Item::Blocked(_) | Item::Unblocked => {}
             }
             self.waiting.items.pop_front();
         }
@@ -158,7 +161,7 @@ impl Pipe {
             match item {
                 Item::Cancelled(tag, cause) => self.outlet.cancelled(tag, cause),
                 Item::Refused(refusal) => self.outlet.refused(refusal),
-                Item::Run(..) | Item::Bytes(_) => {}
+                Item::Run(..) | Item::Bytes(_) | Item::Blocked(_) | Item::Unblocked => {}
             }
         }
     }

@@ -65,6 +65,8 @@ pub(crate) struct Desk {
     pub(crate) frames: Vec<u8>,
     /// Where those messages of the batch go whose headers decide it, in order.
     pub(crate) routes: Vec<Result<Route, Refusal>>,
+    /// Whether nothing more may be kept in memory for the namespace.
+    is_used_up: bool,
     /// Whether a message may wait for room in a queue.
     may_hold: bool,
     /// Whether the first message without an outcome waits for room in a queue.
@@ -79,7 +81,16 @@ impl Session {
         desk.outcomes.clear();
         desk.is_held = false;
         desk.routes.clear();
-        let done = if !wants_ids && self.is_all_live(batch) {
+        if !self.is_publisher {
+            self.is_publisher = true;
+            self.outbox.begin_publishing();
+        }
+        let done = if let Some(refusal) = self.look_at_alarms() {
+            self.hold = None;
+            Stats::add(&self.shard.stats.alarm_refused, batch.len() as u64);
+            desk.outcomes.extend(batch.iter().map(|_| Err(refusal)));
+            Ok(())
+        } else if !wants_ids && self.is_all_live(batch) {
             self.admit_live(batch, &mut desk);
             Ok(())
         } else {
@@ -96,6 +107,15 @@ impl Session {
         if is_held { Err(Room) } else { done }
     }
 
+    /// Why nothing may be published now. A client that was not told yet is told.
+    fn look_at_alarms(&mut self) -> Option<Refusal> {
+        let alarms = &self.shard.alarms;
+        if !alarms.on().is_empty() && self.outbox.tell_alarms() {
+            crate::shard::touch(&mut self.touched, &self.outbox);
+        }
+        alarms.refusal()
+    }
+
     /// What became of each message of the last batch.
     pub fn outcomes(&self) -> &[Result<Published, Refusal>] {
         &self.desk.outcomes
@@ -103,9 +123,11 @@ impl Session {
 
     /// Is ready when there may be room again in the queue that a message waits for, or in the log.
     pub async fn room(&self) {
-        match &self.hold {
-            Some(hold) => hold.wait(&self.shard).await,
-            None => self.log_room().await,
+        match (&self.hold, self.waits_for) {
+            (Some(hold), _) => hold.wait(&self.shard).await,
+            // If it fails, so does what comes next.
+            (None, Some(ticket)) => drop(self.outbox.committed(ticket).await),
+            (None, None) => self.log_room().await,
         }
     }
 
@@ -153,13 +175,21 @@ impl Session {
             return Ok(());
         }
         let bytes = self.find_routes(&state.engine, batch, desk);
+        self.flight.land(state.applied);
+        let flight_bytes_max = shard.memory_bounds.connection_max_bytes() / 2;
+        self.waits_for = bytes.and_then(|more| self.flight.has_to_land(more, flight_bytes_max));
+        if self.waits_for.is_some() {
+            self.hold = None;
+            return Err(Room);
+        }
         let stamp = shard.clock.now_ms();
         let mut transient = None;
+        desk.is_used_up = shard.memory_bounds.is_used_up(&self.account);
         desk.may_hold = self.hold.as_ref().is_none_or(|hold| !hold.is_over(stamp));
         let mut admit = |open: Option<&mut OpenBatch>| {
             admit_all(&shard, state, &self.known, batch, (stamp, open, &mut transient), desk);
         };
-        let ticket = if let Some(bytes) = bytes {
+        let ticket = if let Some(bytes) = bytes.filter(|_| !shard.alarms.is_disk_short()) {
             let purpose = Purpose::Messages { bytes };
             match shard.append(Urgency::Now, purpose, &mut |open| admit(Some(open))) {
                 Ok(ticket) => Some(ticket),
@@ -183,6 +213,7 @@ impl Session {
         };
         self.hold = Hold::after(self.hold.take(), (&shard, stamp), desk);
         if let Some(ticket) = ticket {
+            self.flight.push(ticket, bytes.unwrap_or(0));
             self.note_logged(state, ticket, batch, desk);
         }
         if let Some(open) = transient {
@@ -251,7 +282,7 @@ impl Session {
     /// durable ones before them.
     fn place(&mut self, state: &mut State, open: OpenBatch, desk: &mut Desk) {
         let copies = desk.placements.iter().map(Deferred::copies).sum();
-        state.transient.keep(self.shard.number, open.seal(), copies);
+        state.transient.keep(self.shard.number, open.seal(), (copies, &self.account));
         for message in desk.placements.drain(..) {
             if self.last_ticket > state.applied {
                 state.deferrals.push(self.last_ticket, message);
@@ -332,6 +363,9 @@ fn admit_one(
     let is_placed = !route.transient.is_empty() || (!is_logged && !route.durable.is_empty());
     if is_placed && state.transient.is_full() {
         return Err(NoRoom::Refused(Refusal::MemoryFull));
+    }
+    if is_placed && desk.is_used_up {
+        return Err(NoRoom::Refused(Refusal::NamespaceQuota));
     }
     if is_logged && log.is_none() {
         Stats::add(&shard.stats.disk_full, 1);

@@ -3,8 +3,10 @@
 //! Whatever is lowered below what exists removes nothing: it refuses what comes next.
 
 use crate::limits::{
-    BINDINGS_PER_NAMESPACE_MAX, MEMORY_MAX_BYTES, MEMORY_PER_CONNECTION_MAX_BYTES, SESSIONS_MAX,
+    BINDINGS_PER_NAMESPACE_MAX, MEMORY_PER_CONNECTION_MAX_BYTES, MEMORY_PER_NAMESPACE_MAX_BYTES,
+    SESSIONS_MAX,
 };
+use crate::memory::{SHARE_PERCENT, percent_bytes};
 use courant_engine::Quotas;
 use courant_engine::limits::{EXCHANGES_MAX, QUEUES_MAX};
 
@@ -41,8 +43,8 @@ impl Default for Limits {
             exchanges_per_namespace_max: EXCHANGES_MAX,
             bindings_per_namespace_max: BINDINGS_PER_NAMESPACE_MAX,
             memory_per_connection_max_bytes: MEMORY_PER_CONNECTION_MAX_BYTES,
-            memory_per_namespace_max_bytes: MEMORY_MAX_BYTES,
-            memory_max_bytes: MEMORY_MAX_BYTES,
+            memory_per_namespace_max_bytes: MEMORY_PER_NAMESPACE_MAX_BYTES,
+            memory_max_bytes: percent_bytes(SHARE_PERCENT),
             disk_free_min_bytes: 0,
         }
     }

@@ -3,9 +3,11 @@
 //! A session belongs to one connection and is used by one task at a time. What it holds
 //! (subscriptions, open deliveries, queues of its own) is given back when it is closed or dropped.
 
+use crate::account::Account;
 use crate::codec;
 use crate::confirm::Level;
 use crate::envelope;
+use crate::flight::Flight;
 use crate::hold::Hold;
 use crate::keeper::Keeper;
 use crate::limits::ROUTES_MAX;
@@ -99,6 +101,14 @@ pub struct Session {
     pub(crate) desk: Desk,
     pub(crate) touched: Touched,
     pub(crate) in_flight_bytes_max: usize,
+    /// What it has in the log, not committed.
+    pub(crate) flight: Flight,
+    /// What has to be committed before more may be.
+    pub(crate) waits_for: Option<Ticket>,
+    /// The memory of its namespace.
+    pub(crate) account: Arc<Account>,
+    /// Whether it has published.
+    pub(crate) is_publisher: bool,
     /// What a message of this session waits for.
     pub(crate) hold: Option<Hold>,
     is_open: bool,
@@ -126,7 +136,7 @@ impl Session {
     pub(crate) fn new(
         (shard, keeper): (Arc<Shard>, Arc<Keeper>),
         id: SessionId,
-        outbox: Arc<Outbox>,
+        (outbox, account): (Arc<Outbox>, Arc<Account>),
         in_flight_bytes_max: usize,
     ) -> Self {
         Self {
@@ -141,6 +151,10 @@ impl Session {
             desk: Desk::default(),
             touched: Touched::new(),
             in_flight_bytes_max,
+            flight: Flight::default(),
+            waits_for: None,
+            account,
+            is_publisher: false,
             hold: None,
             is_open: true,
         }
@@ -493,6 +507,19 @@ impl Session {
         let ticket = shard.log_settles(state, Urgency::Now)?;
         state.wait(ticket, &self.outbox);
         Ok(ticket)
+    }
+
+    /// Closes the session if more is held for its connection than may be: `carried` bytes that the
+    /// door read and that could not be done yet, what is on its way into the log, and what is on
+    /// its way to the client. Says whether it was closed.
+    pub fn look_at_memory(&mut self, carried: usize) -> bool {
+        let more = self.flight.bytes().saturating_add(carried);
+        self.shard.look_at_memory(&self.outbox, more)
+    }
+
+    /// Counts the connection as one that is closed because it says nothing.
+    pub fn note_silent(&self) {
+        Stats::add(&self.shard.stats.silent_closed, 1);
     }
 
     /// Waits until a ticket of this session is committed.

@@ -8,6 +8,8 @@
 //! the log thread writes and syncs, then calls [`Shard::apply`] with the same bytes: one code path
 //! for live traffic and for recovery.
 
+use crate::account::{Accounts, MemoryBounds};
+use crate::alarm::Alarms;
 use crate::body::{Placed, Source, find};
 use crate::clock::Clock;
 use crate::codec::{self, Scratch};
@@ -16,6 +18,7 @@ use crate::counters::Counters;
 use crate::deferral::{Deferrals, Deferred};
 use crate::outbox::Outbox;
 use crate::outlet::Tag;
+use crate::quota::Limits;
 use crate::reader::Reader;
 use crate::router::Router;
 use crate::stats::Stats;
@@ -46,6 +49,7 @@ pub(crate) struct State {
     pub(crate) effects: Effects,
     pub(crate) transient: Transient,
     pub(crate) deferrals: Deferrals,
+    pub(crate) accounts: Accounts,
     /// No message is admitted any more.
     pub(crate) is_closing: bool,
     /// Up to here records are applied.
@@ -77,6 +81,8 @@ pub(crate) struct Shard {
     pub(crate) clock: Clock,
     pub(crate) router: Router,
     pub(crate) stats: Stats,
+    pub(crate) alarms: Arc<Alarms>,
+    pub(crate) memory_bounds: MemoryBounds,
     /// What kept routes hang on, as the engine counts it.
     pub(crate) routes: Counters,
     pub(crate) term: AtomicU64,
@@ -111,6 +117,7 @@ impl Shard {
             effects: Effects::default(),
             transient: Transient::default(),
             deferrals: Deferrals::default(),
+            accounts: Accounts::default(),
             is_closing: false,
             applied: Ticket::default(),
             applied_seq,
@@ -133,6 +140,8 @@ impl Shard {
             clock,
             router: Router::default(),
             stats: Stats::default(),
+            alarms: Arc::default(),
+            memory_bounds: MemoryBounds::default(),
             routes,
             term: AtomicU64::new(term),
             is_poisoned: AtomicBool::new(false),
@@ -348,6 +357,24 @@ impl Shard {
         flush(&touched);
     }
 
+    /// Puts other bounds for memory and disk in the place of those there are.
+    pub(crate) fn set_limits(&self, limits: &Limits) {
+        self.memory_bounds
+            .set(limits.memory_per_connection_max_bytes, limits.memory_per_namespace_max_bytes);
+        self.alarms.set_marks(limits.memory_max_bytes, limits.disk_free_min_bytes);
+    }
+
+    /// Closes a connection for which more is held than may be; `more` is what its outbox does not
+    /// know of. Says whether it was.
+    pub(crate) fn look_at_memory(&self, outbox: &Outbox, more: usize) -> bool {
+        let held = outbox.pressure().saturating_add(more);
+        let is_over = held as u64 > self.memory_bounds.connection_max_bytes();
+        if is_over && outbox.close(Refusal::ConnectionMemory) {
+            Stats::add(&self.stats.memory_closed, 1);
+        }
+        is_over
+    }
+
     /// What has to be done from time to time: deadlines, settles that found no room.
     pub(crate) fn tick(&self) {
         let mut touched = Touched::new();
@@ -534,6 +561,7 @@ impl State {
                 outbox.deliver(tag, source, placed);
             }
             if outbox.is_congested() || outbox.is_closed() {
+                shard.look_at_memory(outbox, 0);
                 self.engine.set_stalled(SessionId(run.session), true);
                 outbox.stall();
             }

@@ -58,6 +58,22 @@ stats! {
     queue_deleted,
     /// Messages that were refused because the disk is full.
     disk_full,
+    /// Messages that were refused because of an alarm.
+    alarm_refused,
+    /// Since when memory is short, in milliseconds since 1970; 0: it is not.
+    memory_alarm_since,
+    /// Since when the disk is short, in milliseconds since 1970; 0: it is not.
+    disk_alarm_since,
+    /// Bytes in memory when it was looked last.
+    memory_bytes,
+    /// Bytes free on the disk when it was looked last; 0 where nobody knows.
+    disk_free_bytes,
+    /// Connections that were closed because they were silent.
+    silent_closed,
+    /// Connections that were closed because they did not read.
+    slow_closed,
+    /// Connections that were closed because they held too much memory.
+    memory_closed,
     /// Snapshots that were finished.
     snapshots,
     /// Segments of the log that are gone because nothing in them was needed.

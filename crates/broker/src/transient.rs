@@ -1,6 +1,7 @@
 //! Bodies of transient messages: batches in memory, each kept while a queue needs one of its
 //! messages.
 
+use crate::account::Account;
 use courant_storage::{Batch, LaneId};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ struct Kept {
     batch: Option<Arc<Batch>>,
     /// Messages times queues that still need them.
     copies: u64,
+    /// Whose memory it is, and how much of it was counted there.
+    account: Arc<Account>,
+    counted: usize,
 }
 
 /// All batches of one shard, in the order of their numbers.
@@ -38,13 +42,26 @@ pub(crate) struct Transient {
 
 impl Transient {
     /// Keeps a batch until that many copies were freed.
-    pub(crate) fn keep(&mut self, shard: u16, batch: Arc<Batch>, copies: u64) {
+    pub(crate) fn keep(
+        &mut self,
+        shard: u16,
+        batch: Arc<Batch>,
+        (copies, account): (u64, &Arc<Account>),
+    ) {
         let Some((first, last)) = batch.span(LaneId(shard)) else { return };
         if copies > 0 {
-            self.bytes += batch.len_bytes() + cost(copies);
-            let (first, last) = (first.0, last.0);
-            self.kept.push_back(Kept { first, last, batch: Some(batch), copies });
+            let counted = batch.len_bytes() + cost(copies);
+            self.bytes += counted;
+            account.add(counted);
+            let (first, last, batch) = (first.0, last.0, Some(batch));
+            let account = Arc::clone(account);
+            self.kept.push_back(Kept { first, last, batch, copies, account, counted });
         }
+    }
+
+    /// What all of them take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn index(&self, seq: u64) -> Option<usize> {
@@ -73,6 +90,7 @@ impl Transient {
             && let Some(batch) = kept.batch.take()
         {
             self.bytes -= batch.len_bytes();
+            kept.account.remove(kept.counted);
             self.unneeded += 1;
         }
         while self.kept.pop_front_if(|kept| kept.batch.is_none()).is_some() {
@@ -99,12 +117,13 @@ mod tests {
     #[test]
     fn one_that_stays_does_not_keep_the_places_of_others() {
         let mut transient = Transient::default();
+        let account = Arc::new(Account::default());
         for seq in 0..10_000 {
             let (kind, version, lane) = (0x10, 1, LaneId(0));
             let mut open = OpenBatch::new();
             let meta = FrameMeta { kind, version, critical: true, lane, seq: Seq(seq), term: 1 };
             open.push(meta, &[], &[b"body"]);
-            transient.keep(0, open.seal(), 1);
+            transient.keep(0, open.seal(), (1, &account));
             if seq % 1_000 > 0 {
                 transient.free(seq);
             }
@@ -115,5 +134,6 @@ mod tests {
             transient.free(seq);
         }
         assert_eq!((transient.kept.len(), transient.bytes, transient.unneeded), (0, 0, 0));
+        assert_eq!(account.held(), 0);
     }
 }

@@ -64,7 +64,7 @@ impl Bell {
     }
 
     /// Waits; says whether the broker closes.
-    fn wait(&self, at_most: Duration) -> bool {
+    pub(crate) fn wait(&self, at_most: Duration) -> bool {
         let is_closing = self.is_closing.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.rung.wait_timeout_while(is_closing, at_most, |is_closing| !*is_closing);
         *waited.unwrap_or_else(PoisonError::into_inner).0

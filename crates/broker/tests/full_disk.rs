@@ -49,13 +49,14 @@ async fn drain(client: &mut Client, count: usize) {
 
 /// Whatever needs no message in the log.
 async fn everything_else_goes_on(broker: &Broker, round: usize) {
-    let mut client = Client::new(broker);
+    // Publishers are told of the full disk; consumers hear nothing of it.
+    let [mut client, mut consumer] = [(); 2].map(|()| Client::new(broker));
     let new = format!("new{round}");
     client.session.declare_queue(&new, QueueOptions::default()).await.unwrap();
     let delete = Topology::DeleteQueue { name: &new, if_empty: true, if_unused: true };
     client.session.change(delete).await.unwrap();
     client.declare_transient("t").await;
-    client.subscribe(Subscribed::Queue("t"), 1, 9).await;
+    consumer.subscribe(Subscribed::Queue("t"), 1, 9).await;
     let transient = client.session.destination(Destination::Queue("t"));
     let durable = client.session.destination(Destination::Queue("q"));
     let (properties, body) = (courant::Properties::default(), vec![b'y'; 64 * KIB]);
@@ -71,8 +72,8 @@ async fn everything_else_goes_on(broker: &Broker, round: usize) {
     client.session.publish(&batch, true).unwrap();
     let outcomes: Vec<_> = client.session.outcomes().iter().map(|o| o.map(|p| p.queues)).collect();
     assert_eq!(outcomes, [Ok(1), Err(Refusal::DiskFull), Ok(1)]);
-    for got in client.take(2).await {
-        client.ack(&got);
+    for got in consumer.take(2).await {
+        consumer.ack(&got);
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use courant_wire::Handle;
 
 use crate::client::{
-    ACKS_PER_LINE, ANSWER_WITHIN, Client, ClientError, Incoming, Message, Refused,
+    ACKS_PER_LINE, ANSWER_WITHIN, Client, ClientError, Incoming, Message, Notice, Refused,
 };
 use crate::random::mix;
 
@@ -123,6 +123,8 @@ impl Publisher {
             match self.client.incoming(ANSWER_WITHIN)? {
                 Incoming::Ok(_) => answer(self.answered, Ok(())),
                 Incoming::Err(refused) => answer(self.answered, Err(refused)),
+                // Told of an alarm; what is refused says so itself.
+                Incoming::Notice(Notice { verb: "BLOCKED" | "UNBLOCKED", .. }) => continue,
                 other => return Err(ClientError::Unexpected("a confirm", format!("{other:?}"))),
             }
             self.answered += 1;

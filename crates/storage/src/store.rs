@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::batch::{Batch, OpenBatch};
+use crate::disk::Space;
 use crate::error::{
     AppendError, CloseError, KeepError, Poison, ReadError, ScanError, StartError, Unsupported,
 };
@@ -234,4 +235,9 @@ pub trait Store: Send + Sync {
 
     /// What the store uses.
     fn usage(&self) -> Usage;
+
+    /// How much room the volume below has; `None` if nobody knows. A system call.
+    fn space(&self) -> Option<Space> {
+        None
+    }
 }

@@ -5,9 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests panic and tell their seed")]
 
 use courant::{
-    Broker, Cause, Confirm, DestinationId, Flush, Handle, Level, LiveFormat, LiveMessage, Message,
-    MessageId, Outgoing, Outlet, Principal, Properties, Published, Refusal, Selector, Session,
-    SubscribeOptions, Subscribed, Tag, Ticket, Verdict,
+    Alarm, Broker, Cause, Confirm, DestinationId, Flush, Handle, Level, LiveFormat, LiveMessage,
+    Message, MessageId, Outgoing, Outlet, Principal, Properties, Published, Refusal, Selector,
+    Session, SubscribeOptions, Subscribed, Tag, Ticket, Verdict,
 };
 use courant_storage::sim::Dice;
 use std::future::Future;
@@ -43,6 +43,8 @@ pub enum Event {
     Got(Got),
     Cancelled(Tag, Cause),
     Refused(Refusal),
+    Blocked(Alarm),
+    Unblocked,
     Bytes(Vec<u8>),
 }
 
@@ -146,6 +148,14 @@ impl Outlet for Tap {
 
     fn cancelled(&mut self, tag: Tag, cause: Cause) {
         self.push(Event::Cancelled(tag, cause), 0);
+    }
+
+    fn blocked(&mut self, alarm: Alarm) {
+        self.push(Event::Blocked(alarm), 0);
+    }
+
+    fn unblocked(&mut self) {
+        self.push(Event::Unblocked, 0);
     }
 
     fn refused(&mut self, refusal: Refusal) {

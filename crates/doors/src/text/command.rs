@@ -293,7 +293,8 @@ impl Talk {
         let mut prefix = Vec::new();
         reply::msg_prefix(&mut prefix, &word, None, options.req());
         let mut count = 0;
-        while count < wanted {
+        // More than waits for a client is not taken for it.
+        while count < wanted && self.replies.len() < courant::limits::OUTBOX_BYTES_MAX {
             match self.session.claim(name, settling, None).await {
                 Ok(claimed) => {
                     let Some(message) = claimed.message() else { continue };

@@ -91,6 +91,13 @@ impl Talk {
         let mut heard = Heard::default();
         let mut stop = self.take(carry);
         loop {
+            self.session.look_at_memory(carry.len());
+            if matches!(stop, Stop::Hungry | Stop::Command) && outbox.is_congested() {
+                outbox.drained().await;
+            }
+            if outbox.is_closed() {
+                return;
+            }
             match stop {
                 Stop::Close => return,
                 Stop::Command => {
@@ -108,12 +115,6 @@ impl Talk {
                     continue;
                 }
                 Stop::Hungry => {}
-            }
-            if outbox.is_congested() {
-                outbox.drained().await;
-            }
-            if outbox.is_closed() {
-                return;
             }
             tokio::select! {
                 biased;

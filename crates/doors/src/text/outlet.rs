@@ -4,7 +4,7 @@ use super::message::write_message;
 use super::refusal;
 use super::subscriptions::{Subscription, Subscriptions};
 use crate::socket::Writer;
-use courant::{Cause, Client, Flush, Message, Outlet, Refusal, SubscriptionNames, Tag};
+use courant::{Alarm, Cause, Client, Flush, Message, Outlet, Refusal, SubscriptionNames, Tag};
 use courant_wire::text::reply;
 use std::future::Future;
 use std::io;
@@ -66,6 +66,14 @@ impl Outlet for TextOutlet {
             let reason = cause.word().replace('-', "_");
             reply::cancel(&mut self.out, &subscription.sub_id, &reason);
         }
+    }
+
+    fn blocked(&mut self, alarm: Alarm) {
+        reply::blocked(&mut self.out, alarm.word());
+    }
+
+    fn unblocked(&mut self) {
+        reply::unblocked(&mut self.out);
     }
 
     fn refused(&mut self, refusal: Refusal) {

@@ -41,6 +41,7 @@ impl Talk {
         } else if heard.asked {
             let refusal =
                 if carry.is_empty() { Refusal::IdleTimeout } else { Refusal::CommandTimeout };
+            self.session.note_silent();
             self.say_refused(&Refused::about(refusal, ""), None, None);
             return false;
         } else {

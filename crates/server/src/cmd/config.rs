@@ -9,7 +9,7 @@ use courant::AccessOptions;
 use serde_json::json;
 
 use crate::config::{self, Change, Config, Environment, Flags, OPTIONS, Sources};
-use crate::folder_report::{plural, print};
+use crate::folder_report::{plural, print, size};
 use crate::table::{Align, Table};
 
 const HELP: &str = "\
@@ -96,9 +96,14 @@ fn rows(config: &Config) -> impl Iterator<Item = (&'static config::Row, String, 
 }
 
 fn lines(config: &Config) -> String {
+    let mut settings = config.settings.clone();
     let lines = rows(config).map(|(option, value, origin)| {
         let reload = option.change == Change::Reload;
-        json!({"key": option.key, "value": value, "from": origin, "reload": reload}).to_string()
+        let mut row = json!({"key": option.key, "value": value, "from": origin, "reload": reload});
+        if let Some(bytes) = option.field.part_bytes(&mut settings) {
+            row["bytes"] = json!(bytes);
+        }
+        row.to_string()
     });
     let AccessOptions { users, roles } = &config.settings.access;
     let users = users.iter().map(|user| {
@@ -120,7 +125,13 @@ fn list(name: &str, items: &[String]) -> String {
 }
 
 fn table(config: &Config) -> String {
-    let rows = rows(config).map(|(option, value, origin)| [option.key.to_owned(), value, origin]);
+    let mut settings = config.settings.clone();
+    let rows = rows(config).map(|(option, mut value, origin)| {
+        if let Some(bytes) = option.field.part_bytes(&mut settings) {
+            let _ = write!(value, " ({} here)", size(bytes));
+        }
+        [option.key.to_owned(), value, origin]
+    });
     let mut text = String::new();
     Table::plain(&[Align::Left; 3]).write(&mut text, &rows.collect::<Vec<_>>());
     let AccessOptions { users, roles } = &config.settings.access;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::LevelFilter;
 
-use super::settings::{LogFormat, Settings};
+use super::settings::{LogFormat, Settings, Share};
 use crate::quantity::{bytes, bytes_text, time, time_text};
 
 /// The type of an option, its bounds, and where its value is kept.
@@ -26,6 +26,8 @@ pub(crate) enum Field {
     Address(fn(&mut Settings) -> &mut SocketAddr),
     /// A size with a unit: `64 MiB`.
     Bytes(fn(&mut Settings) -> &mut u64, u64, u64),
+    /// A size, or a part of the memory there is: `60%`.
+    Share(fn(&mut Settings) -> &mut Share, u64, u64),
     /// A number of things.
     Count(fn(&mut Settings) -> &mut u64, u64, u64),
     /// A time with a unit: `10s`.
@@ -56,6 +58,7 @@ impl Field {
             Self::Switch(at) => *at(to) = switch(text).ok_or(Wrong)?,
             Self::Address(at) => *at(to) = address(text).ok_or(Wrong)?,
             Self::Bytes(at, least, most) => *at(to) = within(bytes(text), &least, &most)?,
+            Self::Share(at, least, most) => *at(to) = share(text, (least, most)).ok_or(Wrong)?,
             Self::Count(at, least, most) => *at(to) = within(text.parse().ok(), &least, &most)?,
             Self::Time(at, least, most) => *at(to) = within(time(text), &least, &most)?,
             Self::Level(at) => {
@@ -83,6 +86,10 @@ impl Field {
             Self::Switch(at) => if *at(from) { "yes" } else { "no" }.to_owned(),
             Self::Address(at) => at(from).to_string(),
             Self::Bytes(at, ..) => bytes_text(*at(from)),
+            Self::Share(at, ..) => match *at(from) {
+                Share::Bytes(bytes) => bytes_text(bytes),
+                Share::Percent(percent) => format!("{percent}%"),
+            },
             Self::Count(at, ..) => at(from).to_string(),
             Self::Time(at, ..) => time_text(*at(from)),
             Self::Level(at) => at(from).to_string(),
@@ -91,6 +98,12 @@ impl Field {
                 LogFormat::Json => "json".to_owned(),
             },
         }
+    }
+
+    /// What a part comes to on this machine, in bytes.
+    pub(crate) fn part_bytes(self, from: &mut Settings) -> Option<u64> {
+        let Self::Share(at, ..) = self else { return None };
+        Some(*at(from)).filter(|share| matches!(share, Share::Percent(_))).map(Share::bytes)
     }
 
     /// What is allowed, as the end of a sentence.
@@ -102,6 +115,10 @@ impl Field {
             Self::Address(_) => "HOST:PORT".to_owned(),
             Self::Bytes(_, least, most) => {
                 format!("a size from {} to {}, as in 64 MiB", bytes_text(least), bytes_text(most))
+            }
+            Self::Share(_, least, most) => {
+                let (least, most) = (bytes_text(least), bytes_text(most));
+                format!("a size from {least} to {most}, or a part of the memory there is: 60%")
             }
             Self::Count(_, least, most) => format!("a number from {least} to {most}"),
             Self::Time(_, least, most) => {
@@ -118,7 +135,7 @@ impl Field {
             Self::Path(_) | Self::MaybePath(_) => "PATH",
             Self::Switch(_) => "yes|no",
             Self::Address(_) => "ADDR",
-            Self::Bytes(..) => "SIZE",
+            Self::Bytes(..) | Self::Share(..) => "SIZE",
             Self::Count(..) => "NUMBER",
             Self::Time(..) => "TIME",
             Self::Level(_) => "LEVEL",
@@ -138,6 +155,14 @@ fn within<T: PartialOrd>(value: Option<T>, least: &T, most: &T) -> Result<T, Wro
     value.filter(|value| least <= value && value <= most).ok_or(Wrong)
 }
 
+fn share(text: &str, (least, most): (u64, u64)) -> Option<Share> {
+    if let Some(percent) = text.strip_suffix('%') {
+        let percent = percent.parse().ok().filter(|percent| (1..=100).contains(percent));
+        return percent.map(Share::Percent);
+    }
+    within(bytes(text), &least, &most).ok().map(Share::Bytes)
+}
+
 /// As people write it, and as files have it.
 fn switch(text: &str) -> Option<bool> {
     match text {
@@ -155,6 +180,17 @@ fn address(text: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_the_memory_is_a_size_too() {
+        assert_eq!(share("60%", (1, 9)), Some(Share::Percent(60)));
+        assert_eq!(share("4 KiB", (1, 4096)), Some(Share::Bytes(4096)));
+        for text in ["0%", "101%", "%", "-1%", "60 %", "4097", "0"] {
+            assert_eq!(share(text, (1, 4096)), None, "{text}");
+        }
+        let half = Share::Percent(50).bytes();
+        assert!(half > 1 << 20 && half < courant::memory::available_bytes());
+    }
 
     #[test]
     fn addresses_may_be_names() {

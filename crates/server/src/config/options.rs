@@ -233,11 +233,11 @@ pub(crate) const OPTIONS: &[Row] = &[
         alias: None,
         field: Field::Bytes(
             |settings| &mut settings.limits_memory_per_connection_max_bytes,
-            MIB,
+            4 * MIB,
             TIB,
         ),
         change: Change::Reload,
-        about: "What is held in memory for one connection; it is closed at more",
+        about: "What may be held in memory for one connection before it is closed",
     },
     Row {
         key: "limits.memory_per_namespace_max_bytes",
@@ -248,21 +248,21 @@ pub(crate) const OPTIONS: &[Row] = &[
             TIB,
         ),
         change: Change::Reload,
-        about: "What is held in memory for one namespace; publishing to it is refused at more",
+        about: "What may be held in memory for one namespace before transient messages are refused",
     },
     Row {
         key: "limits.memory_max_bytes",
         alias: None,
-        field: Field::Bytes(|settings| &mut settings.limits_memory_max_bytes, MIB, TIB),
+        field: Field::Share(|settings| &mut settings.limits_memory_max_bytes, MIB, TIB),
         change: Change::Reload,
-        about: "Memory of the broker at which publishers have to wait, and consumers go on",
+        about: "Memory of the broker above which nothing can be published; consumers go on",
     },
     Row {
         key: "limits.disk_free_min_bytes",
         alias: None,
         field: Field::Bytes(|settings| &mut settings.limits_disk_free_min_bytes, 0, TIB),
         change: Change::Reload,
-        about: "Free bytes of the data folder's volume below which publishers have to wait",
+        about: "Free bytes of the data's volume below which no durable message can be published",
     },
 ];
 

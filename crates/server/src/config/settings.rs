@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use courant::memory;
 use courant::{AccessOptions, Limits, Options};
 use courant_doors::{Certificate, CertificateError, NativeOptions, SourceCaps};
 use tracing_subscriber::filter::LevelFilter;
@@ -15,6 +16,25 @@ pub(crate) enum LogFormat {
     Human,
     /// One JSON object a line.
     Json,
+}
+
+/// So much memory, or so much of what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// Bytes.
+    Bytes(u64),
+    /// Of the machine's memory, or of that of the control group if it is less.
+    Percent(u8),
+}
+
+impl Share {
+    /// What that is on this machine.
+    pub(crate) fn bytes(self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => memory::percent_bytes(percent),
+        }
+    }
 }
 
 /// All settings of a broker.
@@ -71,7 +91,7 @@ pub(crate) struct Settings {
     /// Bytes held for one namespace.
     pub(crate) limits_memory_per_namespace_max_bytes: u64,
     /// Bytes in memory above which publishers wait.
-    pub(crate) limits_memory_max_bytes: u64,
+    pub(crate) limits_memory_max_bytes: Share,
     /// Free bytes of the volume below which publishers wait.
     pub(crate) limits_disk_free_min_bytes: u64,
     /// Users and roles.
@@ -108,7 +128,7 @@ impl Default for Settings {
             limits_bindings_per_namespace_max: limits.bindings_per_namespace_max as u64,
             limits_memory_per_connection_max_bytes: limits.memory_per_connection_max_bytes,
             limits_memory_per_namespace_max_bytes: limits.memory_per_namespace_max_bytes,
-            limits_memory_max_bytes: limits.memory_max_bytes,
+            limits_memory_max_bytes: Share::Percent(memory::SHARE_PERCENT),
             limits_disk_free_min_bytes: limits.disk_free_min_bytes,
             access: AccessOptions::default(),
         }
@@ -122,10 +142,10 @@ impl Settings {
         #[allow(clippy::needless_update)]
         Options {
             segment_bytes: self.storage_segment_bytes,
-            cache_bytes_max: memory(self.memory_cache_bytes),
-            in_flight_bytes_max: memory(self.memory_in_flight_bytes),
-            outboxes_bytes_max: memory(self.memory_outboxes_bytes),
-            transient_bytes_max: memory(self.memory_transient_bytes),
+            cache_bytes_max: size(self.memory_cache_bytes),
+            in_flight_bytes_max: size(self.memory_in_flight_bytes),
+            outboxes_bytes_max: size(self.memory_outboxes_bytes),
+            transient_bytes_max: size(self.memory_transient_bytes),
             chunk_bytes_max: self.memory_chunk_bytes,
             limits: self.limits(),
             ..Options::default()
@@ -135,22 +155,22 @@ impl Settings {
     /// How many connections one source may have.
     pub(crate) fn native_per_source(&self) -> SourceCaps {
         SourceCaps {
-            connections_max: memory(self.native_connections_per_source_max),
-            unauthenticated_max: memory(self.native_unauthenticated_per_source_max),
+            connections_max: size(self.native_connections_per_source_max),
+            unauthenticated_max: size(self.native_unauthenticated_per_source_max),
         }
     }
 
     /// Caps and quotas.
     pub(crate) fn limits(&self) -> Limits {
         Limits {
-            sessions_per_namespace_max: memory(self.limits_sessions_per_namespace_max),
-            sessions_per_user_max: memory(self.limits_sessions_per_user_max),
-            queues_per_namespace_max: memory(self.limits_queues_per_namespace_max),
-            exchanges_per_namespace_max: memory(self.limits_exchanges_per_namespace_max),
-            bindings_per_namespace_max: memory(self.limits_bindings_per_namespace_max),
+            sessions_per_namespace_max: size(self.limits_sessions_per_namespace_max),
+            sessions_per_user_max: size(self.limits_sessions_per_user_max),
+            queues_per_namespace_max: size(self.limits_queues_per_namespace_max),
+            exchanges_per_namespace_max: size(self.limits_exchanges_per_namespace_max),
+            bindings_per_namespace_max: size(self.limits_bindings_per_namespace_max),
             memory_per_connection_max_bytes: self.limits_memory_per_connection_max_bytes,
             memory_per_namespace_max_bytes: self.limits_memory_per_namespace_max_bytes,
-            memory_max_bytes: self.limits_memory_max_bytes,
+            memory_max_bytes: self.limits_memory_max_bytes.bytes(),
             disk_free_min_bytes: self.limits_disk_free_min_bytes,
         }
     }
@@ -159,7 +179,7 @@ impl Settings {
     pub(crate) fn native(&self, certificate: Option<Certificate>) -> NativeOptions {
         NativeOptions {
             address: self.native_address,
-            connections_max: memory(self.native_connections_max),
+            connections_max: size(self.native_connections_max),
             per_source: self.native_per_source(),
             handshake_within: self.native_handshake_within,
             ping_every: self.native_ping_every,
@@ -187,6 +207,6 @@ impl Settings {
     }
 }
 
-fn memory(bytes: u64) -> usize {
+fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }

@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::batch::{Batch, OpenBatch};
-use crate::disk::Disk;
+use crate::disk::{Disk, Space};
 use crate::error::{
     AppendError, CloseError, KeepError, OpenError, ReadError, ScanError, StartError,
 };
@@ -329,6 +329,10 @@ impl Store for Wal {
             left_bytes: self.directory.room.left_bytes(),
             segment_bytes: self.directory.options.segment_bytes,
         }
+    }
+
+    fn space(&self) -> Option<Space> {
+        self.directory.disk.space().ok().flatten()
     }
 
     fn start(&self, listener: Arc<dyn Listener>) -> Result<(), StartError> {
