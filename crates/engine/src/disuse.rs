@@ -19,8 +19,8 @@ pub(crate) struct Disuse {
 }
 
 impl Disuse {
-    pub(crate) fn new(expires_ms: Option<u64>) -> Self {
-        Self { used_ms: NEVER, look_ms: if expires_ms.is_some() { 0 } else { NEVER } }
+    pub(crate) fn new() -> Self {
+        Self { used_ms: NEVER, look_ms: NEVER }
     }
 }
 
@@ -53,8 +53,9 @@ impl FloorQueue {
         is_disused
     }
 
-    /// Puts a new queue into the timers if it goes when nobody uses it.
+    /// Puts a queue into the timers if it goes when nobody uses it.
     pub(crate) fn watch_use(&mut self, timers: &mut Timers) {
+        self.dues.disuse.look_ms = if self.options.expires_ms.is_some() { 0 } else { NEVER };
         self.dues.set_timer(self.id, timers);
     }
 }

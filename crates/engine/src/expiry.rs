@@ -31,7 +31,7 @@ use crate::lifetime::NEVER;
 use crate::limits::CHUNK_ENTRIES;
 use crate::name::QueueId;
 use crate::queue::chunks::{Chunks, Entry, Place, Position, split};
-use crate::queue::{FloorQueue, LedgerQueue, QueueOptions};
+use crate::queue::{FloorQueue, LedgerQueue};
 use crate::settle::note_settles;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -81,9 +81,8 @@ pub(crate) struct Dues {
 }
 
 impl Dues {
-    pub(crate) fn new(options: &QueueOptions) -> Self {
-        let disuse = Disuse::new(options.expires_ms);
-        Self { disuse, chunks: BTreeSet::new(), timer: NEVER, is_used: false }
+    pub(crate) fn new() -> Self {
+        Self { disuse: Disuse::new(), chunks: BTreeSet::new(), timer: NEVER, is_used: false }
     }
 
     /// Whether the queue never had a deadline.

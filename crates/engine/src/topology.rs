@@ -140,6 +140,7 @@ impl Engine {
             return Err(Refusal::BadPolicy);
         }
         let same = |is: bool, then| if is { Ok(then) } else { Err(Refusal::DeclaredOtherwise) };
+        self.pardon(namespace, name);
         if self.find_queue(namespace, name).is_some() {
             let id = self.find_open_queue((session, namespace), name)?;
             let Some(there) = self.floor.queues.get_mut(&id) else {
@@ -330,6 +331,24 @@ impl Engine {
         }
         self.queue_changed(id);
         self.floor.doomed.push(id);
+    }
+
+    /// A durable queue that is to go, and whose record could not be written yet, is declared again:
+    /// it stays. Otherwise the record of another queue of its name would come before its own.
+    fn pardon(&mut self, namespace: NamespaceId, name: &str) {
+        if self.floor.doomed.is_empty() {
+            return;
+        }
+        let space = self.ledger.namespaces.get(&namespace);
+        let Some(id) = space.and_then(|space| space.queues.get(name)).copied() else { return };
+        let Some(at) = self.floor.doomed.iter().position(|doomed| *doomed == id) else { return };
+        self.floor.doomed.swap_remove(at);
+        self.floor.pending.gone_queues.remove(&id);
+        self.queue_changed(id);
+        if let Some(queue) = self.floor.queues.get_mut(&id) {
+            queue.note_use(self.floor.now_ms);
+            queue.watch_use(&mut self.floor.timers);
+        }
     }
 
     /// Removes transient queues that are to go.

@@ -303,6 +303,51 @@ fn an_exclusive_queue_is_its_sessions_and_goes_with_it() {
 }
 
 #[test]
+fn a_queue_that_is_declared_before_its_end_is_logged_stays() {
+    let mut bench = Bench::new();
+    let options = QueueOptions { auto_delete: true, ..QueueOptions::default() };
+    let queue = bench.declare("q", options);
+    bench.send("q", 1).unwrap();
+    let only = bench.subscribe(queue, 0);
+    bench.engine.unsubscribe(bench.me, only).unwrap();
+    // The log had no room for its record yet. Another of this name must not come before that.
+    let request = Topology::DeclareQueue("q", options);
+    let again = bench.engine.admit_topology(bench.me, request, &mut bench.effects);
+    assert_eq!(again, Ok(Admission::Done));
+    assert!(bench.write().is_empty());
+    assert_eq!(bench.ready(queue), 1);
+    let only = bench.subscribe(queue, 0);
+    bench.engine.unsubscribe(bench.me, only).unwrap();
+    assert_eq!(bench.write(), [(None, Vec::new())], "it still goes with its last one");
+}
+
+#[test]
+fn a_queue_that_a_snapshot_finds_too_long_drops_its_oldest() {
+    let mut bench = Bench::new();
+    let (max_length, overflow) = (Some(2), Overflow::DropOldest);
+    let queue =
+        bench.declare("q", QueueOptions { max_length, overflow, ..QueueOptions::default() });
+    for _ in 0..5 {
+        bench.send("q", 1).unwrap();
+    }
+    assert_eq!(bench.ready(queue), 2);
+    // What was dropped is not in the log yet, nor in the snapshot.
+    let root = bench.engine.snapshot(&mut 1).root;
+    let mut engine = Engine::restore(&root).unwrap();
+    assert_eq!(engine.counts(queue).unwrap().ready, 5);
+    let mut effects = Effects::default();
+    engine.apply(&engine.opening(), &mut effects);
+    while engine.shed(0, &mut effects) {}
+    if let [page] = effects.wanted[..] {
+        let mut bytes = Vec::new();
+        bench.engine.snapshot(&mut { page }).pages[0].encode(&mut bytes);
+        engine.install_page(page, &bytes, &mut effects).unwrap();
+        while engine.shed(0, &mut effects) {}
+    }
+    assert_eq!(engine.counts(queue).unwrap().ready, 2);
+}
+
+#[test]
 fn an_exclusive_queue_outlives_an_exchange_that_leads_to_it() {
     let mut bench = Bench::new();
     let options = QueueOptions { durable: false, exclusive: true, ..QueueOptions::default() };

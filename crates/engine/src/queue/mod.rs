@@ -193,7 +193,7 @@ impl FloorQueue {
             settling_count: 0,
             settling_bytes: 0,
             parked: BTreeSet::new(),
-            dues: Dues::new(&options),
+            dues: Dues::new(),
             asked: 0,
             chunk: u64::MAX,
             leased: 0,

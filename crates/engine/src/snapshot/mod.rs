@@ -15,6 +15,7 @@ mod root;
 
 use crate::engine::Engine;
 use crate::expiry::note_chunk;
+use crate::floor::Floor;
 use crate::queue::FloorQueue;
 use crate::worker::Worker;
 use page::Page;
@@ -114,6 +115,8 @@ impl Engine {
             for place in &mut queue.chunks.places {
                 note_chunk(&mut there, place, &mut floor.timers);
             }
+            // What made it too long may be in here, and what made it shorter lost.
+            Floor::note_over(&mut floor.over, &mut there);
             floor.add_queue(there);
         }
         Ok(engine)
