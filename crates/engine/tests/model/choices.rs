@@ -2,7 +2,7 @@
 //! headers. Small lists, so that the same things meet again and again.
 
 use courant_engine::{
-    ExchangeKind, Header, HeaderFilter, HeaderMode, Overflow, QueueOptions, Value,
+    ExchangeKind, Header, HeaderFilter, HeaderMode, Overflow, QueueOptions, Quotas, Value,
 };
 
 /// Names that operations may pick beside those that the broker gave.
@@ -129,8 +129,21 @@ pub(crate) fn queue_variant(name: u8, variant: u8, durable: bool) -> QueueOption
         16 => QueueOptions { max_message_bytes: Some(100), visibility_ms: 30_000, ..plain },
         17 => QueueOptions { message_ttl_ms: Some(3_000), ..plain },
         18 => QueueOptions { max_length: Some(0), ..plain },
-        19 => QueueOptions { max_length: Some(3_000), ..drops },
+        19 => QueueOptions { max_length: Some(500), ..drops },
         _ => plain,
+    }
+}
+
+/// How much there may be: mostly as much as one likes.
+pub(crate) fn quotas(pick: u8) -> Quotas {
+    let none = Quotas::NONE;
+    match pick % 12 {
+        0 => Quotas { queues_per_namespace_max: 5, ..none },
+        1 => Quotas { exchanges_per_namespace_max: 3, ..none },
+        2 => Quotas { bindings_per_namespace_max: 6, ..none },
+        3 => Quotas { sessions_per_namespace_max: 2, ..none },
+        4 => Quotas { sessions_per_user_max: 3, bindings_per_namespace_max: 0, ..none },
+        _ => none,
     }
 }
 

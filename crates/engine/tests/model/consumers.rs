@@ -57,6 +57,7 @@ impl Rig {
                 let owned = &self.oracle.sessions[&session].owned;
                 let all = &self.oracle.queues;
                 if let Some(id) = owned.iter().copied().find(|id| all[id].source.is_some()) {
+                    self.count("session queues closed", 1);
                     self.engine.close_session_queue(session, id, &mut self.effects);
                     self.oracle.remove_queue(id);
                 }
@@ -280,7 +281,15 @@ impl Rig {
     fn pick_handle(&self, session: SessionId, which: usize, pick: Pick) -> Option<Handle> {
         let open = &self.oracle.open;
         let from = |handles: Vec<Handle>| handles.get(which % handles.len().max(1)).copied();
+        let mine = || open.iter().filter(|open| open.session == session);
         match pick {
+            // Mostly a message that is open twice, if there is one.
+            Pick::Own if which.is_multiple_of(3) => {
+                let is_double = |open: &&Open| {
+                    mine().filter(|other| other.handle.seq == open.handle.seq).count() > 1
+                };
+                mine().find(is_double).or_else(|| mine().next()).map(|open| open.handle)
+            }
             Pick::Own => {
                 from(open.iter().filter(|o| o.session == session).map(|o| o.handle).collect())
             }
@@ -426,6 +435,7 @@ impl Rig {
             ),
             Err(Refusal::Closing)
         );
+        self.count(Refusal::Closing.name(), 1);
     }
 }
 

@@ -50,7 +50,7 @@ fn topology() -> impl Strategy<Value = Op> {
     let s = any::<u8>;
     prop_oneof![
         1 => s().prop_map(|session| Op::DeclareNamespace { session }),
-        7 => (s(), exchange(), variant())
+        10 => (s(), exchange(), variant())
             .prop_map(|(session, name, variant)| Op::DeclareExchange { session, name, variant }),
         2 => (s(), exchange(), any::<bool>()).prop_map(|(session, name, if_unused)| {
             Op::DeleteExchange { session, name, if_unused }
@@ -167,8 +167,9 @@ fn memory() -> impl Strategy<Value = Op> {
 pub(crate) fn any_op() -> impl Strategy<Value = Op> {
     let s = any::<u8>;
     prop_oneof![
-        60 => topology(),
-        60 => queues(),
+        130 => topology(),
+        80 => queues(),
+        3 => s().prop_map(|pick| Op::Quota { pick }),
         150 => publish(),
         70 => consume(),
         200 => settle(),
@@ -180,7 +181,7 @@ pub(crate) fn any_op() -> impl Strategy<Value = Op> {
         30 => Just(Op::WriteSettles),
         100 => s().prop_map(|most| Op::Commit { most }),
         2 => Just(Op::Jump),
-        4 => s().prop_map(|keep| Op::Restart { keep }),
+        3 => s().prop_map(|keep| Op::Restart { keep }),
         20 => memory(),
         3 => any::<u16>().prop_map(|cut| Op::Replay { cut }),
     ]
@@ -247,7 +248,7 @@ pub(crate) fn deep_op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Jump),
         2 => s().prop_map(|keep| Op::Restart { keep }),
         60 => memory(),
-        2 => (s(), 0..4u8).prop_map(|(session, name)| Op::Purge { session, name }),
+        6 => (s(), 0..4u8).prop_map(|(session, name)| Op::Purge { session, name }),
         8 => Just(Op::Work { steps: 2 }),
     ]
 }

@@ -47,6 +47,10 @@ pub(crate) enum Op {
     Attach {
         namespace: u8,
     },
+    /// Puts other quotas in the place of those there are.
+    Quota {
+        pick: u8,
+    },
     Detach {
         session: u8,
         mixed: bool,

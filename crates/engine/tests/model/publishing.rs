@@ -42,6 +42,7 @@ impl Rig {
         if !kind.durable && self.log[self.applied..].iter().any(|e| e.publisher == Some(session)) {
             // What the shell does: a transient message waits for its own session's durable ones.
             self.commit(usize::MAX);
+            self.expire_all();
             if !self.engine.is_current(&route) {
                 return;
             }
@@ -62,6 +63,9 @@ impl Rig {
         for _ in 0..if is_bounded { times.min(LIMITED_MAX) } else { times } {
             if !self.publish_one(session, &route, kind) {
                 break;
+            }
+            if kind.lifetime.deadline_ms <= self.now_ms {
+                self.expire_all();
             }
         }
         self.routes.push((session, to, self.name_of(to), route));

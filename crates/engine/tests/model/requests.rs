@@ -12,6 +12,7 @@ use courant_engine::{
     Admission, BindTo, ExchangeId, ExchangeKind, ExchangeOptions, ExchangeSpec, NamespaceId,
     QueueId, QueueOptions, Refusal, SessionId, Topology,
 };
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What must come of a request to change what exists.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,6 +38,13 @@ impl Rig {
         let is_it =
             |queue: &&Queue| queue.namespace == namespace && queue.name == name && !queue.is_going;
         self.oracle.queues.values().find(is_it)
+    }
+
+    /// A queue that a declaration finds: also one that is to go, if its record is still to come.
+    fn find_declared(&self, namespace: NamespaceId, name: &str) -> Option<&Queue> {
+        let mut doomed = self.oracle.doomed.iter().map(|id| &self.oracle.queues[id]);
+        let is_it = |queue: &&Queue| queue.namespace == namespace && queue.name == name;
+        doomed.find(is_it).or_else(|| self.find_queue(namespace, name))
     }
 
     /// A queue that is not another session's.
@@ -189,9 +197,12 @@ impl Rig {
 
     /// A declaration of a queue that is there uses it.
     fn note_declared(&mut self, namespace: NamespaceId, name: &str) {
-        let id = self.find_queue(namespace, name).map(|queue| queue.id);
+        let id = self.find_declared(namespace, name).map(|queue| queue.id);
         if let Some(queue) = id.and_then(|id| self.oracle.queues.get_mut(&id)) {
+            let is_pardoned = std::mem::take(&mut queue.is_going);
             queue.used_ms = Some(self.now_ms);
+            self.oracle.doomed.retain(|doomed| *doomed != queue.id);
+            self.count("queues declared while they go", u64::from(is_pardoned));
         }
     }
 
@@ -253,8 +264,10 @@ impl Rig {
         if !choices::is_valid(options) {
             return Err(Refusal::BadPolicy);
         }
-        if self.find_queue(who.1, name).is_some() {
-            let there = self.find_open_queue(who, name)?;
+        if let Some(there) = self.find_declared(who.1, name) {
+            if there.owner.is_some_and(|owner| owner != who.0) {
+                return Err(Refusal::QueueExclusive);
+            }
             return same(there.options == *options, Outcome::Done);
         }
         let is_given = self.given.contains(&(self.oracle.term, name.to_owned()));
@@ -267,11 +280,43 @@ impl Rig {
             }
             _ => None,
         });
-        match pending {
-            Some(there) => same(there == options, Outcome::Pending),
-            None if options.durable => Ok(Outcome::Log),
-            None => Ok(Outcome::Done),
+        if let Some(there) = pending {
+            return same(there == options, Outcome::Pending);
         }
+        self.expect_room_for_queue(who.1)?;
+        Ok(if options.durable { Outcome::Log } else { Outcome::Done })
+    }
+
+    /// What is on its way counts as if it were there, and what goes until it is gone.
+    fn expect_room_for_queue(&self, namespace: NamespaceId) -> Result<(), Refusal> {
+        let coming = self.in_flight().filter(|fact| match fact {
+            Fact::QueueDeclared { namespace: there, .. } => *there == namespace,
+            _ => false,
+        });
+        let there = self.oracle.queues.values().filter(|queue| queue.namespace == namespace);
+        within(self.quotas.queues_per_namespace_max, there.count() + coming.count())
+    }
+
+    fn expect_room_for_exchange(&self, namespace: NamespaceId) -> Result<(), Refusal> {
+        let coming = self.in_flight().filter(|fact| match fact {
+            Fact::ExchangeDeclared { namespace: there, .. } => *there == namespace,
+            _ => false,
+        });
+        let there = self.oracle.exchanges.iter().filter(|there| there.namespace == namespace);
+        within(self.quotas.exchanges_per_namespace_max, there.count() + coming.count())
+    }
+
+    fn expect_room_for_binding(&self, namespace: NamespaceId) -> Result<(), Refusal> {
+        let exchanges = self.oracle.exchanges.iter().filter(|it| it.namespace == namespace);
+        let mut all: BTreeSet<Binding<'_>> = BTreeSet::new();
+        for exchange in exchanges {
+            all.extend(exchange.bindings.iter().map(|(key, to)| (exchange.id, *to, &key[..])));
+            let mut coming: BTreeMap<Binding<'_>, bool> = BTreeMap::new();
+            coming.extend(self.in_flight().filter_map(binding_of));
+            let here = coming.iter().filter(|((from, ..), is)| *from == exchange.id && **is);
+            all.extend(here.map(|(binding, _)| *binding));
+        }
+        within(self.quotas.bindings_per_namespace_max, all.len())
     }
 
     fn expect_exchange(
@@ -299,7 +344,11 @@ impl Rig {
             }
             _ => None,
         });
-        pending.map_or(Ok(Outcome::Log), |there| same(there == spec, Outcome::Pending))
+        if let Some(there) = pending {
+            return same(there == spec, Outcome::Pending);
+        }
+        self.expect_room_for_exchange(namespace)?;
+        Ok(Outcome::Log)
     }
 
     fn expect_exchange_gone(
@@ -385,8 +434,12 @@ impl Rig {
             (false, false) => Err(Refusal::NoSuchBinding),
             (true, true) if last.is_some() => Ok(Outcome::Pending),
             (true, true) => Ok(Outcome::Done),
-            _ if is_transient => Ok(Outcome::Done),
-            _ => Ok(Outcome::Log),
+            (false, true) if is_transient => Ok(Outcome::Done),
+            (false, true) => Ok(Outcome::Log),
+            (true, false) => {
+                self.expect_room_for_binding(who.1)?;
+                Ok(if is_transient { Outcome::Done } else { Outcome::Log })
+            }
         }
     }
 
@@ -475,6 +528,12 @@ impl Rig {
             assert_eq!(got, Err(Refusal::BadBinding));
             return false;
         }
+        let has_room = self.expect_room_for_queue(namespace);
+        if let Err(refusal) = has_room.and_then(|()| self.expect_room_for_binding(namespace)) {
+            assert_eq!(got, Err(refusal));
+            self.count("session queues beyond a quota", 1);
+            return false;
+        }
         let id = got.expect("there is room");
         let listed = self.engine.queues();
         let name = &listed.iter().find(|(_, there, _)| *there == id).expect("it was made").0;
@@ -488,6 +547,10 @@ impl Rig {
         self.count("session queues", 1);
         true
     }
+}
+
+fn within(most: usize, there: usize) -> Result<(), Refusal> {
+    if there < most { Ok(()) } else { Err(Refusal::NamespaceQuota) }
 }
 
 fn same(is: bool, then: Outcome) -> Result<Outcome, Refusal> {

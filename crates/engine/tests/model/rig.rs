@@ -10,8 +10,8 @@ use super::shelf::Shelf;
 use courant_engine::ledger::Ledger;
 use courant_engine::limits::{MESSAGE_BYTES_MAX, SEQ_BLOCK};
 use courant_engine::{
-    Cause, Effects, Engine, ExchangeId, Lifetime, NEVER, Principal, QueueId, Record, Refusal,
-    Route, SessionId, Settling, SubscribeOptions,
+    Cause, Effects, Engine, ExchangeId, Lifetime, NEVER, NamespaceId, Principal, QueueId, Quotas,
+    Record, Refusal, Route, SessionId, Settling, SubscribeOptions,
 };
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -40,6 +40,7 @@ pub(crate) struct Rig {
     pub(crate) shelf: Shelf,
     /// Names that the broker gave to queues, and in which term.
     pub(crate) given: Vec<(u64, String)>,
+    pub(crate) quotas: Quotas,
     steps: u64,
 }
 
@@ -58,6 +59,7 @@ impl Rig {
             seen: BTreeMap::new(),
             shelf: Shelf::default(),
             given: Vec::new(),
+            quotas: Quotas::NONE,
             steps: 0,
         };
         rig.oracle.now_ms = rig.now_ms;
@@ -77,8 +79,13 @@ impl Rig {
 
     pub(crate) fn run(&mut self, op: &Op) {
         self.steps += 1;
+        self.count(super::coverage::word_of(op), 1);
         match *op {
             Op::Attach { namespace } => self.attach(namespace),
+            Op::Quota { pick } => {
+                self.quotas = super::choices::quotas(pick);
+                self.engine.set_quotas(self.quotas);
+            }
             Op::Detach { session, mixed } => self.detach(session, mixed),
             Op::Dispatch => {
                 while self.dispatch() {}
@@ -106,7 +113,7 @@ impl Rig {
             Op::Corrupt { queue, which } => self.corrupt(queue, which),
             Op::Replay { cut } => self.check_replay(usize::from(cut)),
             Op::Publish { session, to, durable, size, times, ttl, headers, may_wait } => {
-                let is_huge = size == u8::MAX && times == 1;
+                let is_huge = size >= u8::MAX - 1 && times < 4;
                 let size = if is_huge { MESSAGE_BYTES_MAX + 1 } else { u32::from(size) };
                 let deadline_ms = ttl.map_or(NEVER, |ttl| self.now_ms + u64::from(ttl));
                 let lifetime = Lifetime { admitted_ms: self.now_ms, deadline_ms };
@@ -144,14 +151,25 @@ impl Rig {
             return;
         }
         let name = if namespace == 0 { "n0" } else { "/" };
-        let expected = self.oracle.namespaces.iter().find(|(_, n)| n == name).map(|(id, _)| *id);
+        let expected = self.expect_session(name);
         match self.engine.attach(name, Arc::new(Principal::unrestricted("model"))) {
-            Ok(id) => self.oracle.begin_session(id, expected.expect("there is no such namespace")),
+            Ok(id) => self.oracle.begin_session(id, expected.expect("it is let in")),
             Err(refusal) => {
-                assert_eq!((refusal, expected), (Refusal::NoSuchNamespace, None));
+                assert_eq!(expected, Err(refusal));
                 self.count(refusal.name(), 1);
             }
         }
+    }
+
+    /// The namespace of a session that begins.
+    fn expect_session(&self, name: &str) -> Result<NamespaceId, Refusal> {
+        let there = self.oracle.namespaces.iter().find(|(_, there)| there == name);
+        let namespace = there.ok_or(Refusal::NoSuchNamespace)?.0;
+        let all = self.oracle.sessions.values();
+        let here = all.clone().filter(|session| session.namespace == namespace);
+        let is_full = here.count() >= self.quotas.sessions_per_namespace_max
+            || all.count() >= self.quotas.sessions_per_user_max;
+        if is_full { Err(Refusal::TooManySessions) } else { Ok(namespace) }
     }
 
     /// Puts a record that is not a message into the log.
@@ -214,7 +232,11 @@ impl Rig {
         let stale = self.oracle.open.iter().map(|open| open.handle);
         let mut stale: Vec<_> = stale.chain(self.oracle.stale.iter().copied()).collect();
         stale.truncate(64);
+        self.count("restarts from a snapshot", u64::from(self.shelf.has_root()));
+        let work = u64::from(!self.oracle.workers.is_empty());
+        self.count("restarts with work left", work);
         self.engine = self.shelf.reopen(&self.log);
+        self.engine.set_quotas(self.quotas);
         self.oracle = Oracle::replay(self.log.iter().map(|entry| &entry.fact));
         self.oracle.stale = stale;
         self.oracle.now_ms = self.now_ms;
@@ -357,6 +379,9 @@ impl Rig {
             *count -= count.saturating_sub(sure).min(expected.overdue);
         }
         left.retain(|_, count| *count > 0);
+        for (cause, count) in &left {
+            *self.seen.entry(cause.word()).or_default() += count;
+        }
         assert_eq!(left, expected.left, "messages that left unhandled");
         assert_eq!(cancelled, expected.cancelled, "subscriptions cancelled");
         assert_eq!(self.effects.noops, expected.noops, "records about nothing");

@@ -52,6 +52,11 @@ impl Shelf {
         self.is_slow
     }
 
+    /// Whether a snapshot was finished.
+    pub(crate) fn has_root(&self) -> bool {
+        self.finished.is_some()
+    }
+
     /// Queues that wait for a page.
     pub(crate) fn waiting(&self) -> BTreeSet<QueueId> {
         self.wanted.iter().map(|(_, queue)| *queue).collect()
@@ -144,10 +149,11 @@ impl Rig {
         let mut came = 0;
         while came < most {
             self.shelf.note_wanted(&mut self.effects.wanted);
-            let Some((page, queue)) = self.shelf.wanted.pop_front() else { break };
+            let Some((page, _)) = self.shelf.wanted.pop_front() else { break };
             came += 1;
             let Some(bytes) = self.shelf.pages.get(&page) else {
-                assert!(!self.oracle.queues.contains_key(&queue), "page {page} is needed and gone");
+                assert!(self.engine.cold(page).is_none(), "page {page} is needed and gone");
+                self.engine.page_missed(page);
                 continue;
             };
             self.engine.install_page(page, bytes, &mut self.effects).expect("a page of our own");
