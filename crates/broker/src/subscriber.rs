@@ -18,6 +18,14 @@ impl Session {
     ) -> Result<(), Refusal> {
         let queue = subscriber_queue(topic, name);
         self.allow_exchange(Operation::Consume, topic)?;
+        {
+            // A queue without its binding would wait for nothing: both are made, or neither.
+            let engine = &self.shard.lock().engine;
+            let found = engine.queue_of(self.id, Operation::Consume, &queue);
+            if found == Err(Refusal::NoSuchQueue) {
+                engine.could_bind(self.id, topic, key)?;
+            }
+        }
         self.declare_queue(&queue, options).await?;
         let (exchange, to) = (topic, BindTo::Queue(&queue));
         self.change(Topology::Bind { exchange, to, key }).await

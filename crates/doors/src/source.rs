@@ -3,7 +3,8 @@
 //! A *source* is an IPv4 address, or a network of 64 bits of IPv6, which is what one customer gets.
 //! Each connection is a [`Visit`] from the moment it is accepted; what it counts for is given back
 //! when that is dropped, whichever way the connection ends. A source without connections is
-//! forgotten: there are never more of them than connections.
+//! forgotten: there are never more of them than connections. That a source is refused is logged
+//! once for as long as it has connections.
 
 use courant::Refusal;
 use std::collections::HashMap;
@@ -59,6 +60,8 @@ impl Default for SourceCaps {
 struct Counts {
     connections: usize,
     unauthenticated: usize,
+    /// Whether it was logged that it may have no more.
+    is_logged: bool,
 }
 
 #[derive(Debug, Default)]
@@ -97,16 +100,24 @@ impl Sources {
     pub(crate) fn enter(self: &Arc<Self>, source: Source) -> Result<Visit, Refusal> {
         let mut table = self.lock();
         let Table { caps, by_source } = &mut *table;
-        let there = by_source.get(&source);
-        let (connections, unauthenticated) =
-            there.map_or((0, 0), |counts| (counts.connections, counts.unauthenticated));
-        if connections >= caps.connections_max {
-            return Err(Refusal::TooManyConnections);
-        }
-        if unauthenticated >= caps.unauthenticated_max {
-            return Err(Refusal::TooManyUnauthenticated);
-        }
         let counts = by_source.entry(source).or_default();
+        let refusal = if counts.connections >= caps.connections_max {
+            Some(Refusal::TooManyConnections)
+        } else if counts.unauthenticated >= caps.unauthenticated_max {
+            Some(Refusal::TooManyUnauthenticated)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            if !std::mem::replace(&mut counts.is_logged, true) {
+                let Counts { connections, unauthenticated, .. } = *counts;
+                tracing::warn!(%source, connections, unauthenticated, "refused: {refusal}");
+            }
+            if counts.connections == 0 {
+                by_source.remove(&source);
+            }
+            return Err(refusal);
+        }
         counts.connections += 1;
         counts.unauthenticated += 1;
         Ok(Visit { sources: Arc::clone(self), source, is_stranger: true })

@@ -159,6 +159,22 @@ impl Engine {
         }))
     }
 
+    /// Whether a queue that is not there yet could be bound to an exchange with that key.
+    pub fn could_bind(
+        &self,
+        session: SessionId,
+        exchange: &str,
+        key: &[u8],
+    ) -> Result<(), Refusal> {
+        let namespace = self.floor.sessions.get(session.0).ok_or(Refusal::Closing)?.namespace;
+        let found = self.find_exchange(namespace, exchange).ok_or(Refusal::NoSuchExchange)?;
+        let there = self.ledger.exchanges.get(&found).ok_or(Refusal::NoSuchExchange)?;
+        if !bindable(there.spec.kind, key) {
+            return Err(Refusal::BadBinding);
+        }
+        self.room_for_binding(namespace)
+    }
+
     pub(crate) fn unbind<'a>(
         &mut self,
         who: (SessionId, NamespaceId),
