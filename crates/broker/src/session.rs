@@ -20,9 +20,9 @@ use crate::stats::Stats;
 use courant_engine::Publish;
 use courant_engine::exchange::generations::Slots;
 use courant_engine::{
-    Admission, Engine, ExchangeKind, ExchangeOptions, Operation, Properties, QueueCounts, QueueId,
-    QueueOptions, Refusal, Route, Selector, SessionId, SubscribeOptions, SubscriptionId, Topology,
-    Verdict,
+    Admission, BindTo, Engine, ExchangeKind, ExchangeOptions, Operation, Properties, QueueCounts,
+    QueueId, QueueOptions, Refusal, Route, Selector, SessionId, SubscribeOptions, SubscriptionId,
+    Topology, Verdict,
 };
 use courant_storage::{Purpose, Ticket, Urgency};
 use std::collections::HashMap;
@@ -299,9 +299,10 @@ impl Session {
         self.shard.lock().engine.exchange_of(self.id, Operation::Inspect, name).map(|_| ())
     }
 
-    /// How an exchange routes; `None` if it does not exist.
-    pub fn exchange_kind(&self, name: &str) -> Option<ExchangeKind> {
-        self.shard.lock().engine.kind_of(self.id, name)
+    /// How an exchange routes, for who may make this binding; `None` if it is not there, and for
+    /// others.
+    pub fn exchange_kind(&self, exchange: &str, to: BindTo<'_>) -> Option<ExchangeKind> {
+        self.shard.lock().engine.kind_of(self.id, exchange, to)
     }
 
     /// The wire key of the first option by which an exchange that is there differs.

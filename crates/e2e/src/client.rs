@@ -165,7 +165,8 @@ impl Client {
         Self::login(address, &Login { verbose: false, ..Login::default() })
     }
 
-    fn login(address: SocketAddr, login: &Login) -> Result<Self, ClientError> {
+    /// As [`Client::connect`], as whoever this says; the version may be left out.
+    pub fn login(address: SocketAddr, login: &Login) -> Result<Self, ClientError> {
         let mut client = Self::raw(address)?;
         let mut line = Vec::new();
         let version = Some("1.0".to_owned());

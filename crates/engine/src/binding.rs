@@ -12,7 +12,7 @@ use crate::limits::{BINDINGS_MAX, EXCHANGES_MAX};
 use crate::name::{ExchangeId, NamespaceId};
 use crate::record::Record;
 use crate::refusal::Refusal;
-use crate::topology::{Admission, valid};
+use crate::topology::{Admission, Topology, valid};
 
 impl Engine {
     pub(crate) fn declare_exchange<'a>(
@@ -72,10 +72,18 @@ impl Engine {
         there.spec.differing(&spec)
     }
 
-    /// How an exchange routes, for who may bind to it; `None` if it is not there.
-    pub fn kind_of(&self, session: SessionId, name: &str) -> Option<ExchangeKind> {
+    /// How an exchange routes, for who may make this binding; `None` if it is not there, and for
+    /// others.
+    pub fn kind_of(
+        &self,
+        session: SessionId,
+        exchange: &str,
+        to: BindTo<'_>,
+    ) -> Option<ExchangeKind> {
         let who = self.floor.sessions.get(session.0)?;
-        let id = self.find_exchange(who.namespace, name)?;
+        let change = Topology::Bind { exchange, to, key: b"" };
+        who.allow_change(&change, |name| self.is_own((session, who.namespace), name)).ok()?;
+        let id = self.find_exchange(who.namespace, exchange)?;
         self.ledger.exchanges.get(&id).map(|there| there.spec.kind)
     }
 
@@ -124,13 +132,13 @@ impl Engine {
         to: BindTo<'_>,
         key: &'a [u8],
     ) -> Result<Admission<'a>, Refusal> {
-        let (exchange, target) = self.ends(who, exchange, to)?;
+        let binding = self.found(who, (exchange, to, key))?;
+        let (exchange, target, _) = binding;
         let kind = self.ledger.exchanges.get(&exchange).map(|there| there.spec.kind);
         let kind = kind.ok_or(Refusal::NoSuchExchange)?;
         if !bindable(kind, key) {
             return Err(Refusal::BadBinding);
         }
-        let binding = (exchange, target, key);
         let is_there = || {
             let both = [&self.ledger.bindings, &self.floor.bindings];
             both.into_iter().any(|bindings| bindings.has(exchange, key, target))
@@ -182,7 +190,8 @@ impl Engine {
         to: BindTo<'_>,
         key: &'a [u8],
     ) -> Result<Admission<'a>, Refusal> {
-        let (exchange, target) = self.ends(who, exchange, to)?;
+        let binding = self.found(who, (exchange, to, key))?;
+        let (exchange, target, _) = binding;
         if let Target::Queue(queue) = target
             && !queue.is_durable()
         {
@@ -193,7 +202,6 @@ impl Engine {
             self.lost_binding(exchange);
             return Ok(Admission::Done);
         }
-        let binding = (exchange, target, key);
         let pending = self.floor.pending.is_bound(binding);
         if !pending.unwrap_or_else(|| self.ledger.bindings.has(exchange, key, target)) {
             return Err(Refusal::NoSuchBinding);
@@ -205,19 +213,19 @@ impl Engine {
         }))
     }
 
-    fn ends(
+    /// The binding that names mean, whether it is there or not.
+    fn found<'a>(
         &self,
         who: (SessionId, NamespaceId),
-        exchange: &str,
-        to: BindTo<'_>,
-    ) -> Result<(ExchangeId, Target), Refusal> {
+        (exchange, to, key): (&str, BindTo<'_>, &'a [u8]),
+    ) -> Result<(ExchangeId, Target, &'a [u8]), Refusal> {
         let find = |name| self.find_exchange(who.1, name).ok_or(Refusal::NoSuchExchange);
         let exchange = find(exchange)?;
         let target = match to {
             BindTo::Exchange(name) => Target::Exchange(find(name)?),
             BindTo::Queue(name) => Target::Queue(self.find_open_queue(who, name)?),
         };
-        Ok((exchange, target))
+        Ok((exchange, target, key))
     }
 
     /// A binding from an exchange is gone: perhaps it was the last one.

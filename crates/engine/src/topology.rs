@@ -109,7 +109,11 @@ impl Engine {
     }
 
     /// Whether the broker gave a session that queue, for itself alone.
-    fn is_own(&self, (session, namespace): (SessionId, NamespaceId), name: &str) -> bool {
+    pub(crate) fn is_own(
+        &self,
+        (session, namespace): (SessionId, NamespaceId),
+        name: &str,
+    ) -> bool {
         let found = name.starts_with(GIVEN).then(|| self.find_queue(namespace, name)).flatten();
         let queue = found.and_then(|id| self.floor.queues.get(&id));
         queue.is_some_and(|queue| queue.owner == Some(session.0))

@@ -169,7 +169,7 @@ impl Talk {
             _ => BindTo::Exchange(name),
         };
         let key = &binding_key(options)?[..];
-        if let Some(kind) = self.session.exchange_kind(exchange)
+        if let Some(kind) = self.session.exchange_kind(exchange, to)
             && !takes(kind, options)
         {
             return Err(Refused::about(Refusal::BadBinding, exchange));
