@@ -184,3 +184,20 @@ fn what_a_consumer_that_is_gone_or_silent_held_goes_to_another() {
     broker.kill();
     assert_eq!(broker.client().refused("GET queue:q").unwrap().number, 402);
 }
+
+#[test]
+fn a_delivery_that_is_extended_stays() {
+    let broker = Broker::start();
+    let mut client = broker.client();
+    client.line("DECLARE queue:q visibility:1000").unwrap();
+    put(&mut client, "queue:q", "long");
+    put(&mut client, "queue:q", "short");
+    client.line("SUB queue:q sub_id:s credit:2").unwrap();
+    let (long, short) = (next(&mut client), next(&mut client));
+    client.line(&format!("EXTEND msg_id:{} ms:3600000", long.handle.unwrap())).unwrap();
+    // The other one comes again, so that the first would have, too.
+    let again = next(&mut client);
+    assert_eq!((&again.body, again.attempt), (&short.body, 2));
+    assert!(is_quiet(&mut client));
+    settle(&mut client, "ACK", &long);
+}
