@@ -1,7 +1,7 @@
 //! The commands that make, look at and take away what a broker has, as a person or a script uses
 //! them. Where something must survive, the broker is killed with `kill -9` in between.
 
-use courant_e2e::broker::Broker;
+use courant_e2e::broker::{Broker, until};
 use serde_json::json;
 
 #[test]
@@ -148,4 +148,77 @@ fn completions_and_pages_need_no_broker() {
     std::fs::create_dir(&folder).unwrap();
     broker.done(&format!("man --dir {}", folder.display()));
     assert!(folder.join("courant-get.1").exists());
+}
+
+/// Exchanges of every kind, subscribers, and what leads to what: declared, killed, used, taken back.
+#[test]
+fn everything_can_be_declared_and_taken_back_by_commands() {
+    let mut broker = Broker::start();
+    for line in [
+        "declare queue q",
+        "declare queue rest",
+        "declare exchange rest --kind fanout",
+        "declare exchange keys --alternate rest",
+        "declare exchange inner --kind topic --internal",
+        "declare exchange heads --kind headers",
+        "declare exchange share --kind hash",
+        "declare topic news",
+        "declare subscriber news archive --max-length 9",
+        "bind exchange:rest queue:rest",
+        "bind exchange:keys exchange:inner --key app.web",
+        "bind exchange:inner queue:q --key app.*",
+        "bind exchange:heads queue:q --match all --header kind=video --header-int parts=2",
+        "bind exchange:share queue:q --weight 3",
+    ] {
+        broker.done(line);
+    }
+    broker.kill();
+    for (to, body) in [
+        ("exchange:keys --key app.web", "routed"),
+        ("exchange:keys --key other", "rest"),
+        ("exchange:share --key any", "shared"),
+        ("topic:news", "news"),
+    ] {
+        broker.done(&format!("pub {to} {body}"));
+    }
+    let head = "exchange:heads h:kind=video hi:parts=2";
+    broker.client().put(head, b"video").unwrap();
+    broker.refused("pub exchange:inner x --key app.web", "214 ");
+    broker.refused("declare exchange share --kind fanout", "205 ");
+    assert_eq!(broker.done("get queue:q --count 9"), "routed\nshared\nvideo\n");
+    assert_eq!(broker.done("get queue:rest"), "rest\n");
+    assert_eq!(broker.done("get queue:news/archive"), "news\n");
+    assert_eq!(broker.json("ls bindings --json").len(), 6, "{}", broker.done("ls bindings"));
+    for line in [
+        "unbind exchange:keys exchange:inner --key app.web",
+        "unbind exchange:heads queue:q --match all --header kind=video --header-int parts=2",
+        "unbind exchange:share queue:q --weight 3",
+        "delete topic:news --subscriber archive",
+        "delete exchange:inner",
+        "delete queue:rest",
+    ] {
+        broker.done(line);
+    }
+    broker.kill();
+    broker.done("pub exchange:share nowhere --key any");
+    broker.refused("get queue:q", "402 ");
+    broker.refused("delete topic:news --subscriber archive", "215 ");
+    assert_eq!(broker.done("ls bindings"), "no bindings\n");
+    let queues = broker.json("ls queues --json");
+    assert_eq!(queues.len(), 1, "{queues:?}");
+    assert_eq!(queues[0]["queue"], "q");
+}
+
+#[test]
+fn counters_are_watched() {
+    let broker = Broker::start();
+    let watching = broker.begin("stats --watch 1 --json");
+    let published = || {
+        let line = watching.line().unwrap().expect("a line");
+        let counters: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        counters["published"].as_u64()
+    };
+    assert_eq!(published(), Some(0));
+    broker.done("pub queue:q body --declare");
+    until("it is counted", || published() == Some(1));
 }
