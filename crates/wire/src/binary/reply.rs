@@ -116,7 +116,6 @@ pub fn begin_deliver(out: &mut Vec<u8>, sub: u32) -> OpenFrame {
 /// A delivery of which no more is to be said.
 #[inline]
 pub fn delivery(out: &mut Vec<u8>, head: &DeliveryHead, payload: &[u8]) {
-    out.reserve(payload.len() + 25);
     let mut bytes = [0; 25];
     bytes[..21].copy_from_slice(&head.bytes(0));
     bytes[21..].copy_from_slice(&length32(payload.len()).to_be_bytes());
@@ -144,9 +143,10 @@ pub fn delivery_more(
 /// LIVE: a message of a live subscription, of which no more is to be said.
 #[inline]
 pub fn live(out: &mut Vec<u8>, sub: u32, payload: &[u8]) {
-    out.reserve(payload.len() + 9);
-    head(out, ReplyKind::Live.number(), 4 + payload.len());
-    out.extend_from_slice(&sub.to_be_bytes());
+    let mut bytes = [ReplyKind::Live.number(); 9];
+    bytes[1..5].copy_from_slice(&length32(4 + payload.len()).to_be_bytes());
+    bytes[5..].copy_from_slice(&sub.to_be_bytes());
+    out.extend_from_slice(&bytes);
     out.extend_from_slice(payload);
 }
 
