@@ -12,7 +12,9 @@ use crate::error::OpenError;
 use crate::rebuild::rebuild;
 use crate::recovery;
 use crate::snapshot::{self, state_lane};
-use courant_engine::{Effects, Engine, ExchangeSpec, MessageId, NEVER, Page, QueueId, Record};
+use courant_engine::{
+    Effects, Engine, ExchangeSpec, MessageId, NEVER, Page, QueueId, QueueOptions, Record,
+};
 use courant_storage::{
     Check, CheckError, Disk, Frame, LaneId, ReadError, RealDisk, Seen, Seq, Store, Witness,
 };
@@ -61,6 +63,8 @@ pub struct Report {
 pub struct QueueSeen {
     /// Its name.
     pub name: String,
+    /// Its policies.
+    pub options: QueueOptions,
     /// Messages in it.
     pub ready: u64,
     /// Bytes of their properties and bodies.
@@ -308,6 +312,7 @@ impl Report {
         for (name, id, counts) in engine.queues() {
             let mut queue = QueueSeen {
                 name: name.to_string(),
+                options: engine.queue_options(id).unwrap_or_default(),
                 ready: counts.ready,
                 bytes: counts.bytes,
                 unread: unread.get(&id).cloned(),

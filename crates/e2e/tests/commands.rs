@@ -2,7 +2,7 @@
 //! them. Where something must survive, the broker is killed with `kill -9` in between.
 
 use courant_e2e::broker::{Broker, until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn what_is_declared_is_said_and_survives() {
@@ -124,6 +124,125 @@ fn policies_are_kept() {
     broker.refused("pub queue:small two", "403 queue-full");
     broker.refused("declare queue small --max-length 2 --max-attempts 5", "205 ");
     assert_eq!(broker.done("get queue:small"), "one\n");
+}
+
+#[test]
+fn show_tells_what_belongs_to_a_thing() {
+    let mut broker = Broker::start();
+    for line in [
+        "declare exchange lost --kind fanout --internal",
+        "declare exchange logs --kind topic --alternate lost",
+        "declare queue errors --max-length 5 --overflow drop-oldest --message-ttl 1h",
+        "bind exchange:logs queue:errors --key app.*.error",
+        "bind exchange:lost exchange:logs",
+    ] {
+        broker.done(line);
+    }
+    broker.kill();
+    let binding = json!({"from": "logs", "queue": "errors", "key": "app.*.error"});
+    let shown = broker.json("show queue:errors --json").remove(0);
+    for (key, value) in [
+        ("max_length", json!(5)),
+        ("overflow", json!("drop-oldest")),
+        ("message_ttl", json!(3_600_000)),
+        ("bindings_list", json!([binding])),
+        ("subscriptions_list", json!([])),
+    ] {
+        assert_eq!(shown[key], value, "{key} of {shown}");
+    }
+    let shown = broker.json("show exchange:logs --json").remove(0);
+    assert_eq!(shown["alternate"], "lost", "{shown}");
+    let into = json!({"from": "lost", "exchange": "logs"});
+    assert_eq!(shown["bindings_list"], json!([binding, into]), "{shown}");
+    let mut client = broker.client();
+    client.line("SUB queue:errors sub_id:w credit:7").unwrap();
+    client.line("SUB exchange:logs mode:live key:app.#").unwrap();
+    for number in 0..7 {
+        broker.done(&format!("pub exchange:logs {number} --key app.web.error"));
+    }
+    let table = broker.done("show queue:errors");
+    for wanted in ["message_ttl", "bindings\nfrom ", "subscriptions\nsession ", "app.*.error"] {
+        assert!(table.contains(wanted), "{wanted} is not in\n{table}");
+    }
+    let of_queue = broker.json("ls subscriptions queue:errors --json");
+    assert_eq!(of_queue.len(), 1, "{of_queue:?}");
+    assert_eq!((&of_queue[0]["credit"], &of_queue[0]["sub_id"]), (&json!(7), &json!("w")));
+    let live = broker.json("show exchange:logs --json").remove(0);
+    assert_eq!(live["subscriptions_list"][0]["mode"], "live", "{live}");
+    assert_eq!(live["subscriptions_list"][0]["key"], "app.#", "{live}");
+    let sessions = broker.json("ls sessions --json");
+    assert_eq!(sessions.len(), 2, "the client's, and that which asks: {sessions:?}");
+    assert_eq!((&sessions[0]["subscriptions"], &sessions[0]["door"]), (&json!(2), &json!("text")));
+    assert!(sessions[0]["since"].is_u64() && sessions[0]["source"] == "127.0.0.1", "{sessions:?}");
+    assert_eq!(sessions[1]["client_id"], "courant ls");
+    assert_eq!(broker.done("ls workers"), "no workers\n");
+}
+
+#[test]
+fn namespaces_are_chosen_by_an_option() {
+    let mut broker = Broker::start();
+    broker.done("declare namespace team");
+    broker.done("declare queue here");
+    broker.done("declare queue there --namespace team");
+    broker.kill();
+    broker.done("pub queue:there one --namespace team");
+    broker.refused("pub queue:there one", "201 no-such-queue");
+    let there = broker.json("ls queues --json --namespace team");
+    assert_eq!(there.len(), 1, "{there:?}");
+    assert_eq!(there[0]["queue"], "there");
+    assert_eq!(broker.json("ls sessions --json --namespace team").len(), 1);
+    assert_eq!(broker.done("get queue:there --namespace team"), "one\n");
+    broker.refused("ls queues --namespace other", "204 no-such-namespace");
+}
+
+#[test]
+fn what_reaches_nobody_comes_back_with_its_body() {
+    let mut broker = Broker::start();
+    broker.done("declare exchange logs --kind topic");
+    broker.done("declare queue errors");
+    broker.done("bind exchange:logs queue:errors --key error");
+    broker.kill();
+    broker.done("pub exchange:logs fine --key error --mandatory");
+    let ended = broker.run("pub exchange:logs lost? --key info --mandatory");
+    assert_eq!((ended.code(), &ended.stdout[..]), (Some(1), ""), "{ended:?}");
+    let (returned, sentence) = ended.stderr.split_once('\n').unwrap();
+    let returned: Value = serde_json::from_str(returned).unwrap();
+    let expected = json!({"returned": "exchange:logs", "key": "info", "reason": "unroutable",
+        "body": "lost?"});
+    assert_eq!(returned, expected);
+    assert!(sentence.contains("1 of 1 messages came back"), "{sentence}");
+    broker.done("pub queue:errors short --ttl 1ms");
+    broker.done("pub queue:errors long --ttl 1h");
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    assert_eq!(broker.done("get queue:errors --count 9"), "fine\nlong\n");
+    let left = || broker.json("show queue:errors --json").remove(0)["left_expired"] == json!(1);
+    until("what expired is counted", left);
+}
+
+/// A terminal of its own, in which the password is typed; what it shows.
+const TYPED: &str = "import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0: os.execlp('courant', 'courant', 'user', 'hash')
+shown = b''
+while not shown.endswith(b'password: '): shown += os.read(terminal, 1000)
+os.write(terminal, sys.argv[1].encode())
+try:
+    while True:
+        more = os.read(terminal, 1000)
+        if not more: break
+        shown += more
+except OSError: pass
+print(shown.decode().replace('\\r', ''), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))";
+
+#[test]
+fn a_password_is_not_shown_as_it_is_typed() {
+    let broker = Broker::start();
+    std::fs::write(broker.folder().join("typed.py"), TYPED).unwrap();
+    let shown = broker.shell("python3 typed.py $'correct horse\\n'").success().unwrap();
+    assert!(!shown.contains("correct"), "{shown}");
+    assert!(shown.contains("$argon2id$") && shown.ends_with(" 0\n"), "{shown}");
+    let shown = broker.shell("python3 typed.py $'correct\\x03'").success().unwrap();
+    assert!(shown.contains("interrupted") && shown.ends_with(" 1\n"), "{shown}");
 }
 
 #[test]

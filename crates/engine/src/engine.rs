@@ -15,7 +15,7 @@ use crate::ledger::{Ledger, Remains};
 use crate::lifetime::{Lifetime, NEVER};
 use crate::limits::{MESSAGE_BYTES_MAX, SEQ_BLOCK};
 use crate::name::{ExchangeId, Name, QueueId};
-use crate::queue::{FloorQueue, QueueCounts};
+use crate::queue::{FloorQueue, QueueCounts, QueueOptions};
 use crate::record::{Record, Targets};
 use crate::refusal::Refusal;
 pub use crate::route::{Publish, Route};
@@ -329,6 +329,11 @@ impl Engine {
     pub fn counts(&self, id: QueueId) -> Option<QueueCounts> {
         let queue = self.floor.queues.get(&id)?;
         Some(queue.counts(self.ledger.queues.get(&id)))
+    }
+
+    /// The policies of a queue.
+    pub fn queue_options(&self, id: QueueId) -> Option<QueueOptions> {
+        self.floor.queues.get(&id).map(|queue| queue.options)
     }
 
     /// The name of an exchange, if it still exists.

@@ -7,6 +7,7 @@ use clap::builder::FalseyValueParser;
 use courant_wire::text::Login;
 use tokio::net::TcpStream;
 
+use crate::destination::parse_bare_name;
 use crate::transport::Transport;
 
 /// A broker and the credentials for it.
@@ -15,6 +16,11 @@ pub(crate) struct Endpoint {
     /// The broker's native door
     #[arg(long, env = "COURANT_ADDR", default_value = crate::cmd::ADDRESS_DEFAULT)]
     pub(crate) addr: String,
+
+    /// The namespace of all names
+    #[arg(long, value_name = "NAME", env = "COURANT_NAMESPACE", default_value = "/")]
+    #[arg(value_parser = parse_bare_name)]
+    namespace: String,
 
     /// The user to log in as, with a password
     #[arg(long, value_name = "NAME", env = "COURANT_USER")]
@@ -61,6 +67,7 @@ impl Endpoint {
         let mut login = Login {
             version: Some("1.0".to_owned()),
             client_id: Some(client_id.to_owned()),
+            namespace: Some(self.namespace.clone()),
             ..Login::default()
         };
         match (&self.token, &self.user, &self.password) {

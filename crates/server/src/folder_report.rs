@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 
-use courant::MessageId;
 use courant::inspect::{Damage, Fault, Gap, Outcome, RecordSeen, Report};
+use courant::{MessageId, QueueOptions};
 use serde_json::{Value, json};
+
+use crate::item;
 
 /// A message id as clients see it.
 pub(crate) fn id(id: MessageId) -> String {
@@ -29,6 +31,33 @@ pub(crate) fn size(bytes: u64) -> String {
 /// A number with its noun.
 pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// The policies of a queue that are not the usual ones, in the words of DECLARE.
+pub(crate) fn policies(options: &QueueOptions) -> Vec<(&'static str, String)> {
+    let usual = QueueOptions::default();
+    let number = |number: u64| Some(number.to_string());
+    let yes = |is_set: bool| is_set.then(|| "yes".to_owned());
+    let policies = [
+        ("durable", (!options.durable).then(|| "no".to_owned())),
+        ("exclusive", yes(options.exclusive)),
+        ("auto_delete", yes(options.auto_delete)),
+        (
+            "visibility",
+            Some(options.visibility_ms).filter(|ms| *ms != usual.visibility_ms).and_then(number),
+        ),
+        ("expires", options.expires_ms.and_then(number)),
+        ("max_length", options.max_length.and_then(number)),
+        ("max_bytes", options.max_bytes.and_then(number)),
+        ("max_message_bytes", options.max_message_bytes.map(u64::from).and_then(number)),
+        ("message_ttl", options.message_ttl_ms.and_then(number)),
+        ("max_attempts", options.max_attempts.map(u64::from).and_then(number)),
+        (
+            "overflow",
+            (options.overflow != usual.overflow).then(|| options.overflow.word().to_owned()),
+        ),
+    ];
+    policies.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
 /// Writes to stdout. Nobody reading it is no error.
@@ -100,7 +129,10 @@ pub(crate) fn json(report: &Report) -> Value {
             "full": segment.is_full, "lanes": lanes.collect::<Vec<_>>()})
     });
     let queues = report.queues.iter().map(|queue| {
+        let policies = policies(&queue.options).into_iter();
+        let policies = policies.map(|(key, value)| (key.to_owned(), item::json(key, &value)));
         json!({"name": queue.name, "messages": queue.ready, "bytes": queue.bytes,
+            "policies": policies.collect::<Value>(),
             "oldest": queue.oldest.map(id), "lost": queue.lost_count,
             "lost_ids": queue.lost.iter().map(|lost| id(*lost)).collect::<Vec<_>>(),
             "unread": queue.unread})

@@ -65,6 +65,25 @@ fn json_message(out: &mut Vec<u8>, destination: Destination<'_>, fields: Fields<
     json_properties(out, fields);
     out.extend_from_slice(b",\"headers\":");
     json_headers(out, fields);
+    json_body(out, body);
+    out.push(b'}');
+}
+
+/// Appends a message that came back as JSON, with its line end.
+pub(crate) fn json_return(out: &mut Vec<u8>, destination: &str, fields: Fields<'_>, body: &[u8]) {
+    out.extend_from_slice(b"{\"returned\":");
+    json_string(out, destination);
+    for key in ["key", "reason"] {
+        if let Some(value) = fields.get(key) {
+            out.extend_from_slice(format!(",\"{key}\":").as_bytes());
+            json_text(out, Some(value));
+        }
+    }
+    json_body(out, body);
+    out.extend_from_slice(b"}\n");
+}
+
+fn json_body(out: &mut Vec<u8>, body: &[u8]) {
     if let Ok(body) = std::str::from_utf8(body) {
         out.extend_from_slice(b",\"body\":");
         json_string(out, body);
@@ -73,7 +92,6 @@ fn json_message(out: &mut Vec<u8>, destination: Destination<'_>, fields: Fields<
         base64::encode(out, body);
         out.push(b'"');
     }
-    out.push(b'}');
 }
 
 /// The other fields of the message, where it has any.

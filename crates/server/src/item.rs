@@ -125,6 +125,16 @@ impl Item {
 
     /// One JSON object on one line; what is there several times is an array.
     pub(crate) fn json(&self) -> String {
+        object(self.members())
+    }
+
+    /// The same as a value.
+    pub(crate) fn value(&self) -> Value {
+        self.members().into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// The members of that object.
+    pub(crate) fn members(&self) -> Vec<(&str, Value)> {
         let mut fields: Vec<(&str, Value)> = Vec::new();
         for (key, value) in self.iter() {
             let value = Kind::of(key).json(value);
@@ -134,7 +144,7 @@ impl Item {
                 Some((_, earlier)) => *earlier = Value::Array(vec![earlier.take(), value]),
             }
         }
-        object(fields)
+        fields
     }
 }
 

@@ -33,7 +33,7 @@ enum Command {
     /// Print the values that `courant serve` with the same flags would have, and where each is from
     #[command(after_help = HELP)]
     Show(Show),
-    /// Say whether a file is right
+    /// Say whether a file is right, with the certificate and key that it names
     #[command(after_help = HELP)]
     Check(Check),
     /// Write another broker's configuration as a file of ours, to stdout
@@ -76,7 +76,9 @@ impl Configuration {
                 print(&if show.json { lines(&config) } else { table(&config) })
             }
             Command::Check(check) => {
-                config::check(&check.file, &environment).context("the configuration is wrong")?;
+                let wrong = "the configuration is wrong";
+                let config = config::check(&check.file, &environment).context(wrong)?;
+                config.settings.certificate().context(wrong)?;
                 print(&format!("{} is right\n", check.file.display()))
             }
             Command::Import(Import::Polestar(Check { file })) => {

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use courant::inspect::{Inspection, RecordSeen, Report};
+use courant::inspect::{Inspection, QueueSeen, RecordSeen, Report};
 
 use crate::cmd::check;
 use crate::folder_report::{self, id, size};
+use crate::item;
 use crate::table::{Align, Table};
 
 const HELP: &str = "\
@@ -127,16 +128,8 @@ fn tables(report: &Report) -> String {
     let rows: Vec<[String; 3]> = lanes(report);
     text.push('\n');
     table(&mut text, ["lane", "origin", "last seq"], &rows);
-    let rows: Vec<[String; 4]> = report
-        .queues
-        .iter()
-        .map(|queue| {
-            let oldest = queue.oldest.map_or(String::new(), id);
-            [queue.name.clone(), queue.ready.to_string(), size(queue.bytes), oldest]
-        })
-        .collect();
     text.push('\n');
-    table(&mut text, ["queue", "messages", "bytes", "oldest"], &rows);
+    queues(&mut text, report);
     text.push('\n');
     match &report.snapshot {
         Some(snapshot) => {
@@ -152,6 +145,20 @@ fn tables(report: &Report) -> String {
         text.push_str("damaged: courant check says where\n");
     }
     text
+}
+
+fn queues(text: &mut String, report: &Report) {
+    let row = |queue: &QueueSeen| {
+        let oldest = queue.oldest.map_or(String::new(), id);
+        let policies = folder_report::policies(&queue.options).into_iter();
+        let policies = policies.map(|(key, value)| format!("{key}:{}", item::shown(key, &value)));
+        let policies: Vec<String> = policies.collect();
+        let (ready, bytes) = (queue.ready.to_string(), size(queue.bytes));
+        [queue.name.clone(), ready, bytes, oldest, policies.join(" ")]
+    };
+    let aligns = [Align::Left, Align::Right, Align::Right, Align::Right, Align::Left];
+    let titles = ["queue", "messages", "bytes", "oldest", "policies"].into_iter().zip(aligns);
+    Table::new(titles).write(text, &report.queues.iter().map(row).collect::<Vec<_>>());
 }
 
 fn lanes(report: &Report) -> Vec<[String; 3]> {

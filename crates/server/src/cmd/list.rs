@@ -8,6 +8,7 @@ use courant_wire::text::{Line, Reply};
 
 use super::COMMON_EXIT_CODES;
 use crate::connection::Connection;
+use crate::destination::Destination;
 use crate::endpoint::Endpoint;
 use crate::folder_report::print;
 use crate::item::{Item, align, shown};
@@ -17,10 +18,14 @@ use crate::table::{Align, Table};
 const PAGE: u64 = 1000;
 
 const HELP: &str = "\
+With DEST, bindings and subscriptions are those of that queue, topic or exchange
+alone. What others are subscribed to is shown to who may inspect that queue or
+exchange, their sessions to who may inspect everything in the namespace.
+
 Examples:
   courant ls queues
-  courant ls bindings --json
-  courant ls sessions
+  courant ls bindings queue:orders
+  courant ls sessions --json
 ";
 
 /// List queues, exchanges, bindings, subscriptions, sessions, workers or namespaces
@@ -29,6 +34,10 @@ Examples:
 pub(crate) struct List {
     #[arg(value_enum)]
     what: What,
+
+    /// Of this alone: queue:NAME, topic:NAME or exchange:NAME; for bindings and subscriptions
+    #[arg(value_name = "DEST", value_parser = Destination::parse_any)]
+    of: Option<Destination>,
 
     /// Print each as a line of JSON: sizes in bytes, times in milliseconds
     #[arg(long)]
@@ -64,10 +73,18 @@ impl What {
 }
 
 impl List {
+    /// What can only be wrong together.
+    pub(crate) fn check(&self) -> Result<(), clap::Error> {
+        match (self.what, &self.of) {
+            (What::Bindings | What::Subscriptions, _) | (_, None) => Ok(()),
+            _ => Err(super::usage("ls", "DEST is for bindings and subscriptions: leave it out")),
+        }
+    }
+
     /// Prints all of them.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let mut session = Connection::open(&self.endpoint, "courant ls").await?;
-        let mut pages = Pages::of(self.what.name());
+        let mut pages = Pages::of(self.what.name(), self.of.as_ref());
         let mut columns: Option<Columns> = None;
         while let Some(items) = pages.next(&mut session).await? {
             let mut text = String::new();
@@ -87,16 +104,22 @@ impl List {
 
 /// The pages of one listing.
 #[derive(Debug)]
-pub(crate) struct Pages {
+pub(crate) struct Pages<'a> {
     what: &'static str,
+    of: Option<&'a Destination>,
     after: Option<String>,
     is_done: bool,
 }
 
-impl Pages {
-    /// Everything of one kind.
-    pub(crate) fn of(what: &'static str) -> Self {
-        Self { what, after: None, is_done: false }
+impl<'a> Pages<'a> {
+    /// Everything of one kind, or only what belongs to one thing.
+    pub(crate) fn of(what: &'static str, of: Option<&'a Destination>) -> Self {
+        Self { what, of, after: None, is_done: false }
+    }
+
+    /// Whether the last page came.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_done
     }
 
     /// The next page; none after the last.
@@ -109,6 +132,9 @@ impl Pages {
         }
         let head = format!("LIST {}", self.what);
         let mut line = Line::new(&mut session.outbox, head.as_bytes());
+        if let Some(Destination { kind, name }) = self.of {
+            line = line.destination(*kind, name.as_bytes());
+        }
         line = line.number("count", PAGE);
         if let Some(after) = &self.after {
             line = line.text("after", after.as_bytes());

@@ -103,6 +103,7 @@ impl Command {
             Self::Pub(publish) => publish.check(),
             Self::Sub(subscribe) => subscribe.check(),
             Self::Delete(delete) => delete.check(),
+            Self::List(list) => list.check(),
             Self::Man(man) => man.check(),
             _ => Ok(()),
         }
@@ -225,6 +226,10 @@ mod tests {
             "courant get queue:q --count 0",
             "courant ls",
             "courant ls messages",
+            "courant ls queues queue:q",
+            "courant ls bindings orders",
+            "courant pub queue:q body --ttl 10",
+            "courant ls queues --namespace ",
             "courant stats --watch 0",
             "courant completions tcsh",
             "courant man frobnicate",

@@ -18,8 +18,9 @@ use tokio::io::Stdin;
 use crate::connection::Connection;
 use crate::destination::Destination;
 use crate::endpoint::Endpoint;
-use crate::form::json_confirm;
+use crate::form::{json_confirm, json_return};
 use crate::input::{Lines, read_whole};
+use crate::quantity::parse_ms;
 use crate::refused::Refused;
 use crate::signals::Signals;
 
@@ -33,16 +34,19 @@ Examples:
   printf 'one\\ntwo\\nthree\\n' | courant pub queue:orders --declare --lines
   courant pub exchange:logs \"it broke\" --key app.web.error
   courant pub topic:events '{\"event\":\"order_placed\"}' --header source=shop
+  courant pub exchange:logs \"it broke\" --key app.web.error --mandatory --ttl 1h
 
 Exit codes:
   0  every message was confirmed
   1  refused by the broker, or failed; the reason is on stderr, and with
-     --lines also how many messages were confirmed
+     --lines also how many messages were confirmed. With --mandatory also if a
+     message came back: each is a line on stderr, a JSON object with its body
   2  wrong usage";
 
 /// Publish a message, or one for each line of stdin, and wait for the confirms
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Publish {
     #[arg(value_name = "DEST", value_parser = Destination::parse_any)]
     #[arg(
@@ -69,6 +73,14 @@ pub(crate) struct Publish {
     /// A header for each message; may be given more than once
     #[arg(long = "header", value_name = "K=V", value_parser = parse_header)]
     headers: Vec<(String, String)>,
+
+    /// How long a message may wait in a queue, as in 500ms, 30s or 1h; then it expires
+    #[arg(long, value_name = "DURATION", value_parser = parse_ms)]
+    ttl: Option<u64>,
+
+    /// Have messages that no queue and no live subscriber gets sent back, and fail then
+    #[arg(long)]
+    mandatory: bool,
 
     #[arg(long, help = "Print each confirm as a line of JSON: destination, msg_id, level, queues")]
     json: bool,
@@ -145,6 +157,7 @@ impl Publish {
         match outcome {
             Err(error) if self.lines => Err(anyhow!("{error:#}\n{}", counts.summary())),
             Err(error) => Err(error),
+            Ok(()) if counts.returned > 0 => Err(anyhow!("{}", counts.back(&self.destination))),
             Ok(()) => {
                 if io::stderr().is_terminal() && !self.json {
                     let _ = writeln!(io::stderr(), "{}", counts.outcome(&self.destination));
@@ -179,6 +192,12 @@ impl Publish {
         if let Some(key) = &self.key {
             line = line.text("key", key.as_bytes());
         }
+        if let Some(ms) = self.ttl {
+            line = line.number("ttl", ms);
+        }
+        if self.mandatory {
+            line = line.yes_no("mandatory", true);
+        }
         for (name, value) in &self.headers {
             line = line.header(name.as_bytes(), value.as_bytes());
         }
@@ -194,6 +213,8 @@ struct Counts {
     answered: u64,
     /// Confirmed, and kept in no queue: at most live subscribers have seen them.
     unqueued: u64,
+    /// Confirmed, and sent back because nobody got them.
+    returned: u64,
 }
 
 impl Counts {
@@ -216,6 +237,11 @@ impl Counts {
         self.answer();
         let error = anyhow!(refused);
         if has_lines { error.context(format!("line {}", self.answered)) } else { error }
+    }
+
+    fn back(&self, destination: &Destination) -> String {
+        let (returned, confirmed) = (self.returned, self.confirmed);
+        format!("{returned} of {confirmed} messages came back: {destination} led them to nobody")
     }
 
     fn summary(&self) -> String {
@@ -297,7 +323,7 @@ impl Run<'_> {
         let destination = &self.publish.destination;
         let name = destination.to_string();
         let mut first = None;
-        let mut printed = Vec::new();
+        let (mut printed, mut returned) = (Vec::new(), Vec::new());
         let malformed = loop {
             let reply = match self.session.inbox.next() {
                 Ok(Some(reply)) => reply,
@@ -312,6 +338,10 @@ impl Run<'_> {
                     }
                 }
                 Reply::Ping => request::pong(&mut self.session.outbox),
+                Reply::Return { fields, body } => {
+                    self.counts.returned += 1;
+                    json_return(&mut returned, &name, fields, body);
+                }
                 reply => {
                     if let Some(refused) = Refused::from_reply(&reply, Some(destination)) {
                         first.get_or_insert(self.counts.refuse(refused, self.publish.lines));
@@ -320,6 +350,7 @@ impl Run<'_> {
             }
         };
         print(&printed)?;
+        io::stderr().lock().write_all(&returned).context("cannot write to stderr")?;
         malformed.map_or(Ok(first), |error| Err(self.session.foreign(error)))
     }
 }
@@ -371,6 +402,8 @@ mod tests {
         assert_eq!(head, b"PUB queue:a%20b h:k=v%20w h:e=");
         let head = parse(&["exchange:x", "--key", "a b"]).command_head();
         assert_eq!(head, b"PUB exchange:x key:a%20b");
+        let head = parse(&["queue:q", "--ttl", "2s", "--mandatory"]).command_head();
+        assert_eq!(head, b"PUB queue:q ttl:2000 mandatory:yes");
     }
 
     fn refused(line: &[u8]) -> Refused {
@@ -384,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_its_line_unless_it_answers_none() {
-        let mut counts = Counts { sent: 9, answered: 3, confirmed: 3, unqueued: 0 };
+        let mut counts = Counts { sent: 9, answered: 3, confirmed: 3, ..Counts::default() };
         let closing = counts.refuse(refused(b"ERR 701 closing bye\n"), true);
         assert_eq!(format!("{closing:#}"), "refused: 701 closing: bye");
         assert_eq!(counts.answered, 3);
@@ -398,7 +431,8 @@ mod tests {
         let mut counts = Counts { sent: 1, ..Counts::default() };
         counts.confirm(true);
         counts.answer();
-        assert_eq!(counts, Counts { sent: 1, confirmed: 1, answered: 1, unqueued: 1 });
+        let once = Counts { sent: 1, confirmed: 1, answered: 1, unqueued: 1, returned: 0 };
+        assert_eq!(counts, once);
         assert_eq!(counts.summary(), "1 of 1 sent messages were confirmed");
         let topic = Destination::parse("topic:t").unwrap();
         assert_eq!(

@@ -5,6 +5,9 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use courant::access::{hash_password, new_token};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
 
 const HELP: &str = "\
 Examples:
@@ -52,18 +55,59 @@ impl User {
     }
 }
 
-/// The first line of stdin, without its end.
+/// The first line of stdin, without its end. A terminal does not show what is typed.
 fn read_password() -> anyhow::Result<String> {
     let stdin = io::stdin();
     let mut line = String::new();
-    if stdin.is_terminal() {
-        let _ = write!(io::stderr(), "password (it is shown as you type): ");
+    let silence = if stdin.is_terminal() { Some(Silence::begin()?) } else { None };
+    if silence.is_some() {
+        let _ = write!(io::stderr(), "password: ");
     }
     let mut first = io::Read::take(stdin.lock(), LINE_BYTES_MAX);
-    first.read_line(&mut line).context("cannot read the password")?;
+    let read = first.read_line(&mut line);
+    if silence.is_some() {
+        // The line end that was typed was not shown either.
+        let _ = writeln!(io::stderr());
+    }
+    let interrupt = silence.as_ref().map(Silence::interrupt);
+    drop(silence);
+    read.context("cannot read the password")?;
+    if line.bytes().last().is_some_and(|last| Some(last) == interrupt) {
+        bail!("interrupted");
+    }
     let password = line.trim_end_matches(['\n', '\r']);
     if password.is_empty() {
         bail!("no password on stdin");
     }
     Ok(password.to_owned())
+}
+
+/// A terminal that does not show what is typed, until this is dropped. No key sends a signal
+/// meanwhile, which would end the process and leave the terminal so: the one that interrupts
+/// (Ctrl-C) ends the line instead, and is its last byte.
+struct Silence(Termios);
+
+impl Silence {
+    fn begin() -> anyhow::Result<Self> {
+        let cannot = "cannot keep the terminal from showing the password";
+        let before = tcgetattr(io::stdin()).context(cannot)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+        silent.special_codes[SpecialCodeIndex::VEOL] =
+            before.special_codes[SpecialCodeIndex::VINTR];
+        tcsetattr(io::stdin(), OptionalActions::Flush, &silent).context(cannot)?;
+        Ok(Self(before))
+    }
+
+    /// What the key that interrupts types.
+    fn interrupt(&self) -> u8 {
+        self.0.special_codes[SpecialCodeIndex::VINTR]
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        // Nothing else can be done about a terminal that is gone.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
 }
