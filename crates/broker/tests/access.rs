@@ -112,6 +112,11 @@ enum Act {
     DeclareNamespace,
     InspectQueue,
     InspectExchange,
+    ShowQueue,
+    ShowExchange,
+    ListBindingsOf,
+    ListSubscriptionsOf,
+    Stats,
 }
 
 use Act::*;
@@ -137,6 +142,11 @@ const ACTS: &[(Act, Permits<'static>)] = &[
     (DeclareNamespace, &[(Configure, &["#"])]),
     (InspectQueue, &[(Inspect, &["q"])]),
     (InspectExchange, &[(Inspect, &["x"])]),
+    (ShowQueue, &[(Inspect, &["q"])]),
+    (ShowExchange, &[(Inspect, &["x"])]),
+    (ListBindingsOf, &[(Inspect, &["x"])]),
+    (ListSubscriptionsOf, &[(Inspect, &["q"])]),
+    (Stats, &[(Inspect, &["#"])]),
 ];
 
 impl Act {
@@ -186,6 +196,13 @@ impl Act {
             DeclareNamespace => session.change(Topology::DeclareNamespace("other")).await,
             InspectQueue => session.inspect("q").map(|_| ()),
             InspectExchange => session.inspect_exchange("x"),
+            ShowQueue => session.queue("q").map(|_| ()),
+            ShowExchange => session.exchange("x").map(|_| ()),
+            ListBindingsOf => session.bindings(Some(BindTo::Exchange("x")), None, 10).map(|_| ()),
+            ListSubscriptionsOf => {
+                session.subscriptions(Some(BindTo::Queue("q")), None, 10).map(|_| ())
+            }
+            Stats => session.stats().map(|_| ()),
         }
     }
 }

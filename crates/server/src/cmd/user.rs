@@ -21,7 +21,7 @@ Exit codes:
   2  wrong usage";
 
 /// A longer line is no password.
-const LINE_BYTES_MAX: u64 = 4096;
+const LINE_BYTES_MAX: usize = 4096;
 
 /// Make the hash of a password, or a token, for the configuration
 #[derive(Debug, Args)]
@@ -58,28 +58,45 @@ impl User {
 /// The first line of stdin, without its end. A terminal does not show what is typed.
 fn read_password() -> anyhow::Result<String> {
     let stdin = io::stdin();
-    let mut line = String::new();
     let silence = if stdin.is_terminal() { Some(Silence::begin()?) } else { None };
+    let interrupt = silence.as_ref().map(Silence::interrupt);
     if silence.is_some() {
         let _ = write!(io::stderr(), "password: ");
     }
-    let mut first = io::Read::take(stdin.lock(), LINE_BYTES_MAX);
-    let read = first.read_line(&mut line);
+    let line = read_line(&mut stdin.lock(), interrupt);
     if silence.is_some() {
         // The line end that was typed was not shown either.
         let _ = writeln!(io::stderr());
     }
-    let interrupt = silence.as_ref().map(Silence::interrupt);
     drop(silence);
-    read.context("cannot read the password")?;
-    if line.bytes().last().is_some_and(|last| Some(last) == interrupt) {
+    let line = line.context("cannot read the password")?;
+    if line.last().is_some_and(|last| Some(*last) == interrupt) {
         bail!("interrupted");
     }
+    let line = String::from_utf8(line).context("the password is not UTF-8")?;
     let password = line.trim_end_matches(['\n', '\r']);
     if password.is_empty() {
         bail!("no password on stdin");
     }
     Ok(password.to_owned())
+}
+
+/// What comes up to the end of a line, or up to `end`.
+fn read_line(input: &mut impl BufRead, end: Option<u8>) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    while line.len() < LINE_BYTES_MAX {
+        let come = input.fill_buf()?;
+        let is_end = |byte: &u8| *byte == b'\n' || Some(*byte) == end;
+        let found = come.iter().position(is_end);
+        let count = found.map_or(come.len(), |at| at + 1);
+        line.extend_from_slice(&come[..count]);
+        let is_over = found.is_some() || count == 0;
+        input.consume(count);
+        if is_over {
+            break;
+        }
+    }
+    Ok(line)
 }
 
 /// A terminal that does not show what is typed, until this is dropped. No key sends a signal
