@@ -269,7 +269,7 @@ fn completions_and_pages_need_no_broker() {
     assert!(folder.join("courant-get.1").exists());
 }
 
-/// Exchanges of every kind, subscribers, and what leads to what: declared, killed, used, taken back.
+/// Exchanges of every kind, subscribers, what leads to what: declared, killed, used, taken back.
 #[test]
 fn everything_can_be_declared_and_taken_back_by_commands() {
     let mut broker = Broker::start();

@@ -122,7 +122,7 @@ impl Hands<'_> {
         let most = room(subscription, session);
         let has_any_size = is_manual && subscription.has_any_size(session);
         let deadline_ms = self.now_ms.saturating_add(subscription.visibility_ms);
-        let queue_id = queue.id;
+        let to = (queue.id, id, deadline_ms);
         let end = loop {
             if got >= most || self.left.is_spent() || self.leases.is_full() {
                 break End::Turn;
@@ -132,12 +132,7 @@ impl Hands<'_> {
                 let most = most.min(got + u32::try_from(now).unwrap_or(TURN_MESSAGES_MAX));
                 queue.take_run(ledger, |taken| {
                     bytes += u64::from(taken.size);
-                    let lease = self.leases.open(
-                        &mut subscription.open,
-                        taken,
-                        (queue_id, id),
-                        deadline_ms,
-                    );
+                    let lease = self.leases.open(&mut subscription.open, taken, to);
                     effects.deliveries.push(delivery(&taken, lease, self.suspect_below));
                     self.left.spend(taken.size);
                     got += 1;
@@ -154,7 +149,7 @@ impl Hands<'_> {
             }
             let lease = if is_manual {
                 bytes += u64::from(taken.size);
-                self.leases.open(&mut subscription.open, taken, (queue_id, id), deadline_ms)
+                self.leases.open(&mut subscription.open, taken, to)
             } else {
                 settle_at_once(queue, &taken, effects);
                 Lease::NONE

@@ -176,7 +176,7 @@ impl Engine {
         if settling == Settling::Manual {
             let deadline_ms =
                 now_ms.saturating_add(visibility_ms.unwrap_or(there.options.visibility_ms));
-            lease = floor.leases.open(&mut held.open, taken, (queue, id), deadline_ms);
+            lease = floor.leases.open(&mut held.open, taken, (queue, id, deadline_ms));
             held.credit.open(1, u64::from(taken.size));
             there.leased += 1;
             held.set_alarm(id, deadline_ms, &mut floor.alarms);

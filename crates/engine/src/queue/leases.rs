@@ -64,8 +64,7 @@ impl Leases {
         &mut self,
         list: &mut OpenList,
         taken: Taken,
-        (queue, subscription): (QueueId, SubscriptionId),
-        deadline_ms: u64,
+        (queue, subscription, deadline_ms): (QueueId, SubscriptionId, u64),
     ) -> Lease {
         let slot = self.free.pop().unwrap_or(u32::try_from(self.slots.len()).unwrap_or(NIL));
         let generation = self.slots.get(slot as usize).map_or(1, |old| old.generation + 1);
