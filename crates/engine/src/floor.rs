@@ -7,6 +7,7 @@ use crate::exchange::generations::Generations;
 use crate::exchange::{ExchangeSpec, Target};
 use crate::expiry::{Loads, Timers};
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
+use crate::queue::chunks::Chunks;
 use crate::queue::leases::Leases;
 use crate::queue::{FloorQueue, QueueOptions};
 use crate::quota::Usage;
@@ -51,6 +52,8 @@ pub(crate) struct Floor {
     pub(crate) doomed: Vec<QueueId>,
     /// Work that is done in steps.
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    /// Transient messages of long queues that are gone: their bodies are freed in steps.
+    pub(crate) remains: Vec<Chunks>,
     /// Workers with nothing left to do, whose record is to be written.
     pub(crate) ended: Vec<WorkerId>,
     /// The broker ends: durable queues that go with their last subscription stay.

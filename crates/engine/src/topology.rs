@@ -10,7 +10,7 @@ use crate::effect::{Cancelled, Effects};
 use crate::engine::Engine;
 use crate::exchange::{BindTo, ExchangeOptions, Target, bindable};
 use crate::floor::SessionId;
-use crate::limits::{BINDINGS_MAX, QUEUES_MAX};
+use crate::limits::{BINDINGS_MAX, QUEUES_MAX, STEP_MESSAGES_MAX};
 use crate::name::{ExchangeId, Name, NamespaceId, QueueId};
 use crate::queue::{FloorQueue, QueueOptions};
 use crate::record::Record;
@@ -380,7 +380,11 @@ impl Engine {
         for subscription in &queue.subscriptions {
             self.drop_subscription(*subscription, Some(&queue), effects);
         }
-        effects.freed.extend(queue.transient.iter().map(|entry| entry.seq));
+        if queue.transient.alive() > STEP_MESSAGES_MAX as u64 {
+            self.floor.remains.push(std::mem::take(&mut queue.transient));
+        } else {
+            effects.freed.extend(queue.transient.iter().map(|entry| entry.seq));
+        }
         if !id.is_durable() {
             self.floor.transient_names.remove(&(queue.namespace, queue.name));
             for (exchange, _) in self.floor.bindings.forget_target(Target::Queue(id)) {

@@ -4,6 +4,9 @@
 //! that a crash cut short goes on at the next opening, with what is left. Between these it takes
 //! ready messages with a number below its own, oldest first, at most a step's worth at a time; what
 //! is handed over meanwhile stays. A worker for a transient queue has no records: it goes with it.
+//!
+//! Transient messages of a long queue that was deleted have left it at once; their bodies are freed
+//! here, too, a step's worth at a time, after what the workers do.
 
 use crate::access::Operation;
 use crate::delivery::Cause;
@@ -13,6 +16,7 @@ use crate::floor::SessionId;
 use crate::limits::STEP_MESSAGES_MAX;
 use crate::list::LOOKED_AT_MAX;
 use crate::name::{Name, QueueId};
+use crate::queue::chunks::Chunks;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::settle::{leave, note_settles};
@@ -127,7 +131,7 @@ impl Engine {
 
     /// Whether [`Self::work`] has something to do.
     pub fn has_work(&self) -> bool {
-        self.floor.workers.values().any(|worker| !worker.is_over)
+        self.floor.workers.values().any(|worker| !worker.is_over) || !self.floor.remains.is_empty()
     }
 
     /// Does a step of one worker. Says whether there may be more to do at once; if not, there may
@@ -177,7 +181,7 @@ impl Engine {
                 floor.workers.remove(&id);
             }
         }
-        more
+        more | free_remains(&mut floor.remains, left, effects)
     }
 
     /// Every worker and how far it has come.
@@ -219,4 +223,22 @@ impl Engine {
         let ready = self.counts(queue.id).map_or(0, |counts| counts.ready);
         Some(Progress { id, kind, namespace, queue: queue.name.clone(), done: worker.done, ready })
     }
+}
+
+/// Frees the bodies of as many messages of queues that are gone. Says whether there are more.
+fn free_remains(remains: &mut Vec<Chunks>, mut left: usize, effects: &mut Effects) -> bool {
+    while left > 0
+        && let Some(chunks) = remains.last_mut()
+    {
+        let step: Vec<_> = chunks.iter().take(left).collect();
+        left -= step.len();
+        for entry in &step {
+            chunks.kill(entry.position);
+            effects.freed.push(entry.seq);
+        }
+        if step.is_empty() || chunks.alive() == 0 {
+            remains.pop();
+        }
+    }
+    !remains.is_empty()
 }

@@ -506,6 +506,29 @@ fn a_purge_of_a_transient_queue_has_no_record() {
 }
 
 #[test]
+fn bodies_of_a_long_transient_queue_are_freed_in_steps() {
+    let mut bench = Bench::new();
+    let queue = bench.declare("q", QueueOptions { durable: false, ..QueueOptions::default() });
+    let all: Vec<u64> = (0..3000).map(|_| bench.send("q", 1).unwrap()).collect();
+    assert!(!bench.engine.has_work());
+    bench.change(Topology::DeleteQueue { name: "q", if_empty: false, if_unused: false }).unwrap();
+    assert!(bench.engine.counts(queue).is_none(), "the queue itself is gone at once");
+    assert_eq!(bench.effects.left, [(Cause::QueueDeleted, 3000)]);
+    let mut freed = std::mem::take(&mut bench.effects.freed);
+    assert!(freed.is_empty() && bench.engine.has_work());
+    loop {
+        let more = bench.engine.work(0, &mut bench.effects);
+        assert!(bench.effects.freed.len() <= 1024, "a step is bounded");
+        freed.append(&mut bench.effects.freed);
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(freed, all);
+    assert!(!bench.engine.has_work());
+}
+
+#[test]
 fn a_worker_goes_with_its_queue() {
     let mut bench = Bench::new();
     bench.declare("q", QueueOptions::default());

@@ -56,6 +56,7 @@ pub(crate) const EVERYTHING: &[&str] = &[
     "bad-binding",
     "bad-name",
     "bad-policy",
+    "bodies freed in steps",
     "claims",
     "closing",
     "corrupt",

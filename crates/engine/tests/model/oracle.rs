@@ -6,6 +6,7 @@ use super::log::Fact;
 pub(crate) use super::queue::State;
 use super::queue::{Message, Queue};
 use courant_engine::exchange::Target;
+use courant_engine::limits::STEP_MESSAGES_MAX;
 use courant_engine::{
     Cause, ExchangeId, ExchangeSpec, Handle, Lifetime, NamespaceId, QueueId, Refusal, SessionId,
     SubscriptionId, WorkerId,
@@ -112,6 +113,8 @@ pub(crate) struct Oracle {
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
     /// Durable queues that go because nobody uses them; their records are to come.
     pub(crate) doomed: Vec<QueueId>,
+    /// Transient messages of long queues that are gone, whose bodies are freed in steps.
+    pub(crate) remains: Vec<u64>,
     /// Full queues for which a publisher was held, and the size of its message.
     pub(crate) held: BTreeSet<(QueueId, u32)>,
     /// Durable messages with lower numbers may have been handed over before.
@@ -330,7 +333,12 @@ impl Oracle {
     pub(crate) fn remove_queue(&mut self, id: QueueId) {
         let Some(queue) = self.queues.remove(&id) else { return };
         let transient = queue.messages.iter().filter(|(_, message)| !message.durable);
-        self.expected.freed.extend(transient.map(|(seq, _)| *seq));
+        let transient: Vec<u64> = transient.map(|(seq, _)| *seq).collect();
+        if transient.len() > STEP_MESSAGES_MAX {
+            self.remains.extend(transient);
+        } else {
+            self.expected.freed.extend(transient);
+        }
         self.note_left(Cause::QueueDeleted, queue.load(self.now_ms).0);
         self.expected.overdue += queue.overdue(self.now_ms);
         self.workers.retain(|_, worker| worker.queue != id);
