@@ -82,7 +82,7 @@ fn a_whole_folder_is_said_to_be_whole() {
          lane  origin    last seq\n\
          0          0  4294967300\n\
          \n\
-         queue   messages  bytes   oldest\n\
+         queue   messages  bytes   oldest  policies\n\
          orders         3   69 B  4000002\n\
          \n\
          snapshot: none\n"

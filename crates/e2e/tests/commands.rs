@@ -246,6 +246,25 @@ fn a_password_is_not_shown_as_it_is_typed() {
 }
 
 #[test]
+fn a_stopped_folder_shows_the_policies_of_its_queues() {
+    let mut broker = Broker::start();
+    broker.done("declare queue small --max-length 9 --message-ttl 1h --overflow drop-oldest");
+    broker.terminate(std::time::Duration::from_secs(30));
+    let data = broker.data();
+    let shown = |json: &str| {
+        let line = format!("inspect {}{json}", data.display());
+        let words: Vec<&str> = line.split(' ').collect();
+        let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        courant_e2e::cli::run(nobody, &words).unwrap().success().unwrap()
+    };
+    let table = shown("");
+    assert!(table.contains("max_length:9 message_ttl:1h overflow:drop-oldest\n"), "{table}");
+    let report: Value = serde_json::from_str(&shown(" --json")).unwrap();
+    let expected = json!({"max_length": 9, "message_ttl": 3_600_000, "overflow": "drop-oldest"});
+    assert_eq!(report["queues"][0]["policies"], expected);
+}
+
+#[test]
 fn stats_count() {
     let broker = Broker::start();
     broker.done("pub queue:q body --declare");

@@ -179,6 +179,19 @@ fn a_right_file_is_said_to_be_right() {
     assert!(said.contains("a.json is right"), "{said}");
 }
 
+#[test]
+fn a_certificate_that_is_named_is_opened() {
+    let folder = Folder::new();
+    let (certificate, key) = certify(&folder);
+    let tls = format!("[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n");
+    let file = folder.file("courant.toml", &tls);
+    run(&["config", "check", &file], &[]).success().unwrap();
+    std::fs::write(&key, "no key").unwrap();
+    let ended = run(&["config", "check", &file], &[]);
+    assert_eq!((ended.code(), &ended.stdout[..]), (Some(1), ""), "{ended:?}");
+    assert!(ended.stderr.contains("key.pem"), "{}", ended.stderr);
+}
+
 /// What was imported is a file that a broker starts with.
 #[test]
 fn a_polestar_hub_becomes_a_broker() {

@@ -456,6 +456,12 @@ fn a_purge_takes_what_was_ready_in_steps_and_goes_on_after_a_restart() {
     let late = bench.send("q", 1).unwrap();
     assert!(bench.engine.work(0, &mut bench.effects), "a step is bounded");
     assert_eq!(bench.engine.workers()[0].done, 1_024);
+    let (seen, more) = bench.engine.list_workers(bench.me, None, 10).unwrap();
+    assert_eq!((seen, more), (bench.engine.workers(), None));
+    bench.change(Topology::DeclareNamespace("team")).unwrap();
+    let anybody = Arc::new(Principal::unrestricted("p"));
+    let there = bench.engine.attach("team", anybody).unwrap();
+    assert_eq!(bench.engine.list_workers(there, None, 10).unwrap().0, [], "in its namespace only");
     assert_eq!(bench.write(), [(Some(Cause::Purged), vec![(seqs[2], seqs[1_025])])]);
 
     let snapshot = bench.engine.snapshot(&mut 1);
