@@ -12,6 +12,7 @@ use clap::Parser;
 
 mod assemble;
 mod base64;
+mod clock;
 mod cmd;
 mod config;
 mod connection;
@@ -30,6 +31,7 @@ mod reload;
 mod signals;
 mod table;
 mod transport;
+mod unanswered;
 mod verdict;
 
 #[global_allocator]

@@ -4,16 +4,22 @@
 //! commands, so the count of answers says which message an answer is about. The first refusal
 //! stops the sending; what is in flight is still waited for, so that the count of confirms is
 //! exact.
+//!
+//! While the broker is short of memory or disk it takes no messages: what it refuses for that
+//! reason is sent again when it says that this is over, or after a second if it never said that it
+//! began. What comes behind may overtake a message that way, if the alarm ends between the two.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use courant_wire::Limits;
 use courant_wire::text::{DestinationKind, Line, Reply, request};
 use tokio::io::Stdin;
+use tokio::time::sleep;
 
 use crate::connection::Connection;
 use crate::destination::Destination;
@@ -23,8 +29,11 @@ use crate::input::{Lines, read_whole};
 use crate::quantity::parse_ms;
 use crate::refused::Refused;
 use crate::signals::Signals;
+use crate::unanswered::{Unanswered, is_alarm};
 
 const IN_FLIGHT_MAX: u64 = 1000;
+/// When messages are tried again if nobody says that they may be.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of commands that are made before they are sent.
 const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
 
@@ -81,6 +90,10 @@ pub(crate) struct Publish {
     /// Have messages that no queue and no live subscriber gets sent back, and fail then
     #[arg(long)]
     mandatory: bool,
+
+    /// Fail at once when the broker is short of memory or disk, instead of waiting
+    #[arg(long)]
+    no_wait: bool,
 
     #[arg(long, help = "Print each confirm as a line of JSON: destination, msg_id, level, queues")]
     json: bool,
@@ -151,7 +164,7 @@ impl Publish {
             request::declare_line(&mut session.outbox, *kind, name.as_bytes()).end();
             session.answer(Some(&self.destination)).await?;
         }
-        let mut run = Run { publish: &self, session, source, counts: Counts::default() };
+        let mut run = Run::new(&self, session, source);
         let outcome = run.drive(&mut signals).await;
         let counts = run.counts;
         match outcome {
@@ -230,13 +243,16 @@ impl Counts {
     }
 
     /// Counts a refusal, and says of which line of the input it is.
-    fn refuse(&mut self, refused: Refused, has_lines: bool) -> anyhow::Error {
+    fn refuse(&mut self, refused: Refused, line: Option<u64>) -> anyhow::Error {
         if refused.is_unasked() {
             return refused.into();
         }
         self.answer();
         let error = anyhow!(refused);
-        if has_lines { error.context(format!("line {}", self.answered)) } else { error }
+        match line {
+            Some(line) => error.context(format!("line {line}")),
+            None => error,
+        }
     }
 
     fn back(&self, destination: &Destination) -> String {
@@ -265,9 +281,22 @@ struct Run<'a> {
     session: Connection,
     source: Source,
     counts: Counts,
+    unanswered: Unanswered,
+    /// The broker refused something because it is short of something.
+    is_waiting: bool,
+    /// It said that it would say when that is over.
+    is_blocked: bool,
+    /// The user knows that this waits.
+    has_told: bool,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(publish: &'a Publish, session: Connection, source: Source) -> Self {
+        let (counts, unanswered) = (Counts::default(), Unanswered::default());
+        let (is_waiting, is_blocked, has_told) = (false, false, false);
+        Self { publish, session, source, counts, unanswered, is_waiting, is_blocked, has_told }
+    }
+
     async fn drive(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
         let head = self.publish.command_head();
         // Set once no more is to be sent; what was sent is still waited for.
@@ -276,7 +305,8 @@ impl Run<'_> {
             if reason.is_none() {
                 reason = self.make_commands(&head).err();
             }
-            let is_over = reason.is_some() || self.source.is_done();
+            let is_done = self.source.is_done() && self.unanswered.is_done();
+            let is_over = reason.is_some() || is_done;
             if is_over && self.counts.answered == self.counts.sent {
                 return reason.map_or(Ok(()), Err);
             }
@@ -287,6 +317,9 @@ impl Run<'_> {
             tokio::select! {
                 () = self.session.transfer() => {}
                 filled = self.source.fill(), if wants_input => filled?,
+                () = sleep(AGAIN_AFTER), if self.is_waiting && !self.is_blocked => {
+                    self.is_waiting = false;
+                }
                 () = signals.wait() => bail!("interrupted"),
             }
             if let Some(refused) = self.take_answers()? {
@@ -296,23 +329,31 @@ impl Run<'_> {
     }
 
     fn has_room(&self) -> bool {
-        self.counts.sent - self.counts.answered < IN_FLIGHT_MAX
+        !self.is_waiting
+            && !self.unanswered.is_full()
+            && self.counts.sent - self.counts.answered < IN_FLIGHT_MAX
             && self.session.outbox.len() < OUTBOX_BYTES_MAX
     }
 
     fn make_commands(&mut self, head: &[u8]) -> anyhow::Result<()> {
         while self.has_room() {
             let outbox = &mut self.session.outbox;
-            match &mut self.source {
-                Source::One(body) => match body.take() {
-                    Some(body) => Line::new(outbox, head).end_with_body(&body),
-                    None => return Ok(()),
-                },
-                Source::Lines(lines) => match lines.next()? {
-                    Some(body) => Line::new(outbox, head).end_with_body(body),
-                    None => return Ok(()),
-                },
+            if let Some(body) = self.unanswered.again() {
+                Line::new(outbox, head).end_with_body(body);
+                self.counts.sent += 1;
+                continue;
             }
+            let one;
+            let body = match &mut self.source {
+                Source::One(body) => {
+                    one = body.take();
+                    one.as_deref()
+                }
+                Source::Lines(lines) => lines.next()?,
+            };
+            let Some(body) = body else { return Ok(()) };
+            Line::new(outbox, head).end_with_body(body);
+            self.unanswered.note(body);
             self.counts.sent += 1;
         }
         Ok(())
@@ -320,7 +361,8 @@ impl Run<'_> {
 
     /// Counts what is in the inbox; gives the first refusal.
     fn take_answers(&mut self) -> anyhow::Result<Option<anyhow::Error>> {
-        let destination = &self.publish.destination;
+        let publish = self.publish;
+        let destination = &publish.destination;
         let name = destination.to_string();
         let mut first = None;
         let (mut printed, mut returned) = (Vec::new(), Vec::new());
@@ -332,6 +374,10 @@ impl Run<'_> {
             };
             match reply {
                 Reply::Ok { fields } => {
+                    self.unanswered.answered();
+                    if std::mem::take(&mut self.has_told) {
+                        let _ = writeln!(io::stderr(), "going on");
+                    }
                     self.counts.confirm(fields.number("queues") == Some(0));
                     if self.publish.json {
                         json_confirm(&mut printed, &name, fields);
@@ -342,9 +388,16 @@ impl Run<'_> {
                     self.counts.returned += 1;
                     json_return(&mut returned, &name, fields, body);
                 }
+                Reply::Blocked { .. } => self.is_blocked = true,
+                Reply::Unblocked { .. } => {
+                    self.is_blocked = false;
+                    self.is_waiting = false;
+                }
                 reply => {
-                    if let Some(refused) = Refused::from_reply(&reply, Some(destination)) {
-                        first.get_or_insert(self.counts.refuse(refused, self.publish.lines));
+                    if let Some(refused) = Refused::from_reply(&reply, Some(destination))
+                        && let Some(error) = self.take_refusal(refused)
+                    {
+                        first.get_or_insert(error);
                     }
                 }
             }
@@ -352,6 +405,24 @@ impl Run<'_> {
         print(&printed)?;
         io::stderr().lock().write_all(&returned).context("cannot write to stderr")?;
         malformed.map_or(Ok(first), |error| Err(self.session.foreign(error)))
+    }
+
+    /// Counts a refusal, or puts the message off if it may be taken later.
+    fn take_refusal(&mut self, refused: Refused) -> Option<anyhow::Error> {
+        if self.publish.no_wait || !is_alarm(refused.number()) {
+            let line = (!refused.is_unasked()).then(|| self.unanswered.answered());
+            let line = line.filter(|_| self.publish.lines);
+            return Some(self.counts.refuse(refused, line));
+        }
+        // As if it had not been sent.
+        self.unanswered.put_off();
+        self.counts.sent = self.counts.sent.saturating_sub(1);
+        self.is_waiting = true;
+        if !self.has_told {
+            self.has_told = true;
+            let _ = writeln!(io::stderr(), "waiting: {refused}");
+        }
+        None
     }
 }
 
@@ -418,10 +489,10 @@ mod tests {
     #[test]
     fn a_refusal_names_its_line_unless_it_answers_none() {
         let mut counts = Counts { sent: 9, answered: 3, confirmed: 3, ..Counts::default() };
-        let closing = counts.refuse(refused(b"ERR 701 closing bye\n"), true);
+        let closing = counts.refuse(refused(b"ERR 701 closing bye\n"), None);
         assert_eq!(format!("{closing:#}"), "refused: 701 closing: bye");
         assert_eq!(counts.answered, 3);
-        let large = counts.refuse(refused(b"ERR 400 message-too-large no\n"), true);
+        let large = counts.refuse(refused(b"ERR 400 message-too-large no\n"), Some(4));
         assert_eq!(format!("{large:#}"), "line 4: refused: 400 message-too-large: no");
         assert_eq!((counts.answered, counts.confirmed), (4, 3));
     }

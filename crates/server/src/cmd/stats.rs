@@ -9,6 +9,7 @@ use courant_wire::text::Line;
 use serde_json::Value;
 
 use super::COMMON_EXIT_CODES;
+use crate::clock;
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
 use crate::folder_report::{print, size};
@@ -97,11 +98,15 @@ fn table(counters: &Item, before: Option<(&Item, u64)>) -> String {
         let number = value.parse::<u64>().ok();
         let then = earlier.get(key).and_then(|then| then.parse::<u64>().ok());
         let added = match (number, then) {
-            (Some(now), Some(then)) if now > then => rate(now - then, seconds),
+            (Some(now), Some(then)) if now > then && !key.ends_with("_since") => {
+                rate(now - then, seconds)
+            }
             _ => String::new(),
         };
         let value = match number {
             Some(bytes) if key.ends_with("bytes") => size(bytes),
+            Some(0) if key.ends_with("_since") => "off".to_owned(),
+            Some(since_ms) if key.ends_with("_since") => ago(since_ms),
             _ => value.to_owned(),
         };
         vec![key.to_owned(), value, added]
@@ -112,6 +117,12 @@ fn table(counters: &Item, before: Option<(&Item, u64)>) -> String {
     let mut text = String::new();
     Table::new(titles.into_iter().take(shown)).write(&mut text, &rows);
     text
+}
+
+/// How long ago a moment was, in milliseconds since 1970.
+fn ago(since_ms: u64) -> String {
+    let since = Duration::from_millis(since_ms);
+    format!("{} s ago", clock::now().saturating_sub(since).as_secs())
 }
 
 /// What was added a second.

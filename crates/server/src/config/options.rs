@@ -260,7 +260,7 @@ pub(crate) const OPTIONS: &[Row] = &[
     Row {
         key: "limits.disk_free_min_bytes",
         alias: None,
-        field: Field::Bytes(|settings| &mut settings.limits_disk_free_min_bytes, 0, TIB),
+        field: Field::Bytes(|settings| &mut settings.limits_disk_free_min_bytes, 0, 1024 * TIB),
         change: Change::Reload,
         about: "Free bytes of the data's volume below which no durable message can be published",
     },
