@@ -60,8 +60,8 @@ async fn a_publisher_is_told_once_and_a_silent_one_nothing() {
     other.reads(&["MSG queue:q sub_id:s ", "hi\n"]).await;
     // A body beyond what may be held for one connection.
     publisher.types("PUB queue:q 4000000\n").await;
-    let part = [b'x'; 64 << 10];
-    for _ in 0..17 {
+    let part = [b'x'; 16 << 10];
+    for _ in 0..66 {
         // The last part may find the connection closed.
         let _ = publisher.0.get_mut().write_all(&part).await;
     }

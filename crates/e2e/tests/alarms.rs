@@ -131,6 +131,22 @@ fn what_is_held_for_a_namespace_is_bounded() {
     until("there is room", || client.publish("queue:t", b"again").is_ok());
 }
 
+/// However many are asked for, no more is taken at a time than may wait for a client.
+#[test]
+fn a_get_of_large_messages_takes_a_few_at_a_time() {
+    let broker = Broker::start();
+    let mut client = broker.client();
+    client.line("DECLARE queue:q").expect("declared");
+    for number in 0..5_u8 {
+        client.publish("queue:q", &vec![b'0' + number; 800_000]).expect("confirmed");
+    }
+    let fields = client.line("GET queue:q count:1000").expect("some");
+    assert_eq!(field(&fields, "count"), Some("2"));
+    drop(client);
+    let got = || broker.done("get queue:q --count 9 --manual-ack").lines().count();
+    until("they went back, and a command takes all", || got() == 5);
+}
+
 #[test]
 fn a_connection_that_carries_too_much_is_closed() {
     let most = ["--limits-memory-per-connection-max-bytes", "4MiB"];

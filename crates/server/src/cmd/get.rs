@@ -83,8 +83,9 @@ impl Get {
             if !self.manual_ack {
                 ack(&mut session, &batch.handles).await?;
             }
+            // Of large ones fewer come at a time than there are.
             taken += batch.handles.len() as u64;
-            if (batch.handles.len() as u64) < wanted {
+            if batch.handles.is_empty() {
                 break;
             }
         }
