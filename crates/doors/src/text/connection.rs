@@ -61,9 +61,8 @@ pub(crate) async fn serve(
     door: &Arc<Door>,
 ) {
     let mut carry = Vec::new();
-    let greeted = greeting::greet(halves, &mut carry, (door, source)).await;
+    let greeted = greeting::greet(halves, &mut carry, (door, source, &mut visit)).await;
     let Some((mut talk, mut reader, writer)) = greeted else { return };
-    visit.is_let_in();
     talk.talk(&mut reader, &mut carry, door.options.ping_every).await;
     let outbox = Arc::clone(talk.session.outbox());
     outbox.flush();

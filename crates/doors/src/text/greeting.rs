@@ -11,6 +11,7 @@ use super::talk::Talk;
 use crate::clock::ahead;
 use crate::native::Door;
 use crate::socket::{self, Reader, Writer};
+use crate::source::Visit;
 use courant::{Credentials, Refusal};
 use courant_wire::Limits;
 use courant_wire::text::{Command, Decoded, Line, Login, WireError, decode};
@@ -41,7 +42,7 @@ struct Connect {
 pub(super) async fn greet(
     halves: (OwnedReadHalf, OwnedWriteHalf),
     carry: &mut Vec<u8>,
-    (door, source): (&Door, IpAddr),
+    (door, source, visit): (&Door, IpAddr, &mut Visit),
 ) -> Option<(Talk, Reader, Arc<Writer>)> {
     let deadline = ahead(door.options.handshake_within);
     let (mut reader, writer) = begin(halves, deadline, door).await?;
@@ -87,6 +88,8 @@ pub(super) async fn greet(
     if credit.is_some() || credit_bytes.is_some() {
         talk.session.set_credit(credit, credit_bytes);
     }
+    // Before it is told: its next connection finds room.
+    visit.is_let_in();
     let mut ok = Vec::new();
     Line::ok(&mut ok, connect.req.as_deref()).end();
     talk.session.outbox().reply(&ok, None);
