@@ -1,17 +1,23 @@
 //! The doors: one folder per protocol. Each translates and nothing more.
 //!
 //! Reading order: [`native`] (the listener and its limits), `source.rs` (who
-//! may come how often), `socket.rs` and [`tls`] (what bytes go
-//! through), then `text/`: `talk.rs` (what the
-//! commands of a connection share), `connection.rs` (bytes in), `publish.rs` and `command.rs` (what
-//! each command asks of the broker), `message.rs` and `outlet.rs` (bytes out), `refusal.rs` (what
-//! can be wrong).
+//! may come how often), `socket.rs` and [`tls`] (what bytes go through), `greeting.rs` (who it is),
+//! `connection.rs` (bytes in, whatever the protocol), `hold.rs` and `ping.rs` (what is done while
+//! something waits), `refusal.rs` (what can be wrong). Then `text/`: `talk.rs` (what the commands
+//! of a connection share), `intake.rs` (bytes to commands), `publish.rs` and `command.rs` (what
+//! each command asks of the broker), `message.rs` and `outlet.rs` (bytes out).
 
 mod clock;
+mod connection;
+mod greeting;
+mod hold;
 mod listener;
 pub mod native;
+mod ping;
+mod refusal;
 mod socket;
 mod source;
+mod subscriptions;
 mod text;
 pub mod tls;
 

@@ -1,9 +1,9 @@
 //! The accept loop: a bounded number of connections, a task each.
 
 use crate::native::Door;
+use crate::refusal::Refused;
 use crate::source::Source;
-use crate::text;
-use crate::text::refusal::{Refused, write_reply};
+use crate::{connection, text};
 use courant::Refusal;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ async fn admit(stream: TcpStream, source: IpAddr, door: &Arc<Door>) {
     let door = Arc::clone(door);
     tokio::spawn(async move {
         let (reader, writer) = stream.into_split();
-        text::serve((reader, writer), (source, visit), &door).await;
+        connection::serve((reader, writer), (source, visit), &door).await;
         drop(permit);
     });
 }
@@ -60,7 +60,7 @@ async fn admit(stream: TcpStream, source: IpAddr, door: &Arc<Door>) {
 /// Says why a connection is not taken, before anything is read of it.
 async fn refuse(stream: &TcpStream, refused: &Refused) {
     let mut line = Vec::new();
-    write_reply(&mut line, refused, None, None);
+    text::write_refused(&mut line, refused, None, None);
     // A fresh socket takes a line at once; nobody may hold up the others.
     let _ = tokio::time::timeout(ACCEPT_PAUSE, stream.writable()).await;
     let _ = stream.try_write(&line);

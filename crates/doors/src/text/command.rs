@@ -1,13 +1,15 @@
 //! What each command but PUB asks of the broker.
 //!
 //! Settles of one read are one batch ([`SettleBatch`]). What may have to wait (for a commit, for a
-//! disk) is done by [`Talk::run`], which is async; everything before it is not.
+//! disk) is done by [`Talk::run_one`], which is async; everything before it is not.
 
+use super::live::LiveFrames;
 use super::publish::text;
-use super::refusal::{self, Refused};
-use super::subscriptions::{LiveFrames, Subscription, write_destination};
 use super::talk::Talk;
-use super::{item, message};
+use super::{item, message, refusal};
+use crate::connection::Next;
+use crate::refusal::Refused;
+use crate::subscriptions::Subscription;
 use courant::{Handle, Lease, Refusal, Selector, Settling, SubscribeOptions, Subscribed, Verdict};
 use courant_wire::text::reply;
 use courant_wire::text::{
@@ -30,13 +32,6 @@ impl SettleBatch<'_> {
     pub(crate) fn is_empty(&self) -> bool {
         self.asked.is_empty()
     }
-}
-
-/// Whether the connection goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    Go,
-    Close,
 }
 
 impl Talk {
@@ -120,7 +115,7 @@ impl Talk {
     }
 
     /// Does any other command, waiting where it has to. The reply is added.
-    pub(crate) async fn run(&mut self, command: &Command<'_>, ordinal: u64) -> Next {
+    pub(super) async fn run_one(&mut self, command: &Command<'_>, ordinal: u64) -> Next {
         self.replies.clear();
         let (verb, req) = (command.verb(), command.req());
         for tag in self.subscriptions.take_ended() {
@@ -211,8 +206,9 @@ impl Talk {
         let is_live = options.sub_mode() == SubMode::Live;
         let key = text(options, Key::RoutingKey)?.unwrap_or_default();
         let durable = text(options, Key::Name)?;
-        let ids = (sub_id, given.is_some());
-        let subscription = Arc::new(Subscription::new(destination, name, ids, is_live));
+        let prefix = prefix_of(destination, (sub_id, given.is_some()), is_live);
+        let what = (destination.kind, name);
+        let subscription = Arc::new(Subscription::new(what, sub_id, prefix));
         let to = match (destination.kind, &durable) {
             (DestinationKind::Queue, _) => Subscribed::Queue(name),
             (_, _) if is_live => {
@@ -303,7 +299,8 @@ impl Talk {
                     message::write_message(&mut self.replies, &prefix, &message, plain);
                     count += 1;
                 }
-                Err(Refusal::NothingWaiting) if count > 0 => break,
+                // What was taken is sent; what is wrong shows with the next GET.
+                Err(_) if count > 0 => break,
                 Err(refusal) => return Err(Refused::about(refusal, name)),
             }
         }
@@ -337,6 +334,29 @@ impl Talk {
         }
         Ok(())
     }
+}
+
+/// Writes a destination as it stood on its line.
+fn write_destination(out: &mut Vec<u8>, destination: &Destination<'_>) {
+    out.extend_from_slice(destination.kind.name().as_bytes());
+    out.push(b':');
+    out.extend_from_slice(destination.raw_name.raw());
+}
+
+/// What the messages of a subscription begin with. `is_given` says that the client chose its id.
+fn prefix_of(
+    destination: &Destination<'_>,
+    (sub_id, is_given): (&[u8], bool),
+    is_live: bool,
+) -> Vec<u8> {
+    let (mut word, mut prefix) = (Vec::new(), Vec::new());
+    write_destination(&mut word, destination);
+    if is_live {
+        reply::live_prefix(&mut prefix, &word, is_given.then_some(sub_id));
+    } else {
+        reply::msg_prefix(&mut prefix, &word, Some(sub_id), None);
+    }
+    prefix
 }
 
 /// A command with an option that the broker does not have.

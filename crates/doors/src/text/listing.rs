@@ -2,8 +2,8 @@
 
 use super::item;
 use super::publish::text;
-use super::refusal::Refused;
 use super::talk::Talk;
+use crate::refusal::Refused;
 use courant::{
     BindTo, BindingPlace, ExchangeId, Name, QueueId, Refusal, SubscriptionPlace, Target,
 };

@@ -1,18 +1,17 @@
 //! The text door, as specified in `docs/doors/text.md`.
 
 mod command;
-mod connection;
-mod greeting;
-mod hold;
+mod intake;
 mod item;
 mod listing;
+mod live;
 mod message;
 mod outlet;
-mod ping;
 mod publish;
-pub(crate) mod refusal;
-mod subscriptions;
+mod refusal;
 mod talk;
 mod topology;
 
-pub(crate) use connection::serve;
+pub(crate) use outlet::TextOutlet;
+pub(crate) use refusal::write_reply as write_refused;
+pub(crate) use talk::Talk;

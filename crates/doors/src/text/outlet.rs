@@ -2,8 +2,8 @@
 
 use super::message::write_message;
 use super::refusal;
-use super::subscriptions::{Subscription, Subscriptions};
 use crate::socket::Writer;
+use crate::subscriptions::{Subscription, Subscriptions};
 use courant::{Alarm, Cause, Client, Flush, Message, Outlet, Refusal, SubscriptionNames, Tag};
 use courant_wire::text::reply;
 use std::future::Future;
@@ -54,7 +54,9 @@ impl Outlet for TextOutlet {
             let Some(subscription) = self.subscriptions.get(tag) else { return };
             self.last = Some((tag, subscription));
         }
-        let Some((_, subscription)) = &self.last else { return };
+        let Some((_, subscription)) = self.last.as_ref().filter(|(_, last)| !last.is_over()) else {
+            return;
+        };
         write_message(&mut self.out, &subscription.prefix, message, |exchange, key| {
             subscription.is_plain(exchange, key)
         });

@@ -1,7 +1,8 @@
 //! PUB: consecutive ones of one read become one batch.
 
-use super::refusal::{self, Refused};
+use super::refusal;
 use super::talk::Talk;
+use crate::refusal::Refused;
 use courant::{
     DestinationId, Header, Level, Outgoing, Properties, Published, Refusal, Room, Ticket, Value,
 };

@@ -1,6 +1,6 @@
 //! A connection after CONNECT: what its commands share.
 
-use super::subscriptions::Subscriptions;
+use crate::subscriptions::Subscriptions;
 use courant::{DestinationId, Refusal, Session, Tag};
 use courant_wire::text::DestinationKind;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use super::item;
 use super::publish::{Carrying, text};
-use super::refusal::Refused;
 use super::talk::Talk;
+use crate::refusal::Refused;
 use courant::{
     BindTo, ExchangeKind, ExchangeOptions, HeaderFilter, HeaderMode, Overflow, QueueOptions,
     Refusal, Topology, subscriber_queue,

@@ -3,15 +3,14 @@
 //! Nothing is kept for a stranger but what it sent: the session begins once the broker knows who it
 //! is for. All of it, from the first byte to the broker's answer, has one deadline.
 
-use super::connection::read_more;
-use super::outlet::TextOutlet;
-use super::refusal::{self, Refused};
-use super::subscriptions::Subscriptions;
-use super::talk::Talk;
 use crate::clock::ahead;
+use crate::connection::read_more;
 use crate::native::Door;
+use crate::refusal::Refused;
 use crate::socket::{self, Reader, Writer};
 use crate::source::Visit;
+use crate::subscriptions::Subscriptions;
+use crate::text;
 use courant::{Credentials, Refusal};
 use courant_wire::Limits;
 use courant_wire::text::{Command, Decoded, Line, Login, WireError, decode};
@@ -30,6 +29,12 @@ const TLS_FIRST_BYTE: u8 = 0x16;
 /// The namespace of clients that name none.
 const NAMESPACE_DEFAULT: &str = "/";
 
+/// A connection that was let in, by its protocol.
+#[derive(Debug)]
+pub(crate) enum Greeted {
+    Text(text::Talk),
+}
+
 /// A CONNECT.
 #[derive(Debug)]
 struct Connect {
@@ -39,11 +44,11 @@ struct Connect {
 
 /// Waits for CONNECT, in the clear or behind TLS, and answers it. `None` if the connection does
 /// not go on.
-pub(super) async fn greet(
+pub(crate) async fn greet(
     halves: (OwnedReadHalf, OwnedWriteHalf),
     carry: &mut Vec<u8>,
     (door, source, visit): (&Door, IpAddr, &mut Visit),
-) -> Option<(Talk, Reader, Arc<Writer>)> {
+) -> Option<(Greeted, Reader, Arc<Writer>)> {
     let deadline = ahead(door.options.handshake_within);
     let (mut reader, writer) = begin(halves, deadline, door).await?;
     let let_in = async {
@@ -71,7 +76,7 @@ pub(super) async fn greet(
     let writer = Arc::new(writer);
     let client_id = connect.login.client_id.as_deref().unwrap_or_default();
     let who = (client_id, source);
-    let outlet = TextOutlet::new(Arc::clone(&writer), Arc::clone(&subscriptions), who);
+    let outlet = text::TextOutlet::new(Arc::clone(&writer), Arc::clone(&subscriptions), who);
     let namespace = connect.login.namespace.as_deref().unwrap_or(NAMESPACE_DEFAULT);
     let session = match door.broker.attach(namespace, &principal, Box::new(outlet)) {
         Ok(session) => session,
@@ -82,7 +87,7 @@ pub(super) async fn greet(
         }
     };
     let Login { credit, credit_bytes, .. } = connect.login;
-    let mut talk = Talk::new(session, subscriptions);
+    let mut talk = text::Talk::new(session, subscriptions);
     talk.is_verbose = connect.login.verbose;
     talk.ordinal = 1;
     if credit.is_some() || credit_bytes.is_some() {
@@ -94,7 +99,7 @@ pub(super) async fn greet(
     Line::ok(&mut ok, connect.req.as_deref()).end();
     talk.session.outbox().reply(&ok, None);
     talk.session.outbox().flush();
-    Some((talk, reader, writer))
+    Some((Greeted::Text(talk), reader, writer))
 }
 
 /// Waits no longer than that, nor for a door that lets nobody in any more.
@@ -197,7 +202,7 @@ fn take_connect(carry: &mut Vec<u8>) -> Result<Option<Connect>, Refused> {
 /// Tells a client that is not let in why.
 async fn say_refused(writer: &Writer, refused: &Refused, req: Option<&[u8]>) {
     let mut line = Vec::new();
-    refusal::write_reply(&mut line, refused, req, None);
+    text::write_refused(&mut line, refused, req, None);
     let say = async {
         let mut left = &line[..];
         while !left.is_empty() && writer.writable().await.is_ok() {

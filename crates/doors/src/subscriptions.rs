@@ -1,40 +1,38 @@
-//! What a connection subscribed to: names for the client, tags for the broker, and the part of a
-//! MSG that is the same for all deliveries of one subscription.
+//! What a connection subscribed to: names for the client, tags for the broker, and the bytes that
+//! are the same for all deliveries of one subscription.
 
-use courant::{LiveFormat, LiveMessage, SubscriptionNames, Tag};
-use courant_wire::text::reply;
-use courant_wire::text::{Destination, DestinationKind, Line};
+use courant::{SubscriptionNames, Tag};
+use courant_wire::text::DestinationKind;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One subscription as this door writes its messages.
+/// One subscription as its messages are written.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     pub(crate) sub_id: Box<[u8]>,
     kind: DestinationKind,
     name: Box<[u8]>,
-    /// `MSG destination sub_id:S msg_id:`, or for a live one `MSG destination [sub_id:S]`.
+    /// What its messages begin with. In text `MSG destination sub_id:S msg_id:`, or for a live one
+    /// `MSG destination [sub_id:S]`.
     pub(crate) prefix: Box<[u8]>,
+    is_over: AtomicBool,
 }
 
 impl Subscription {
-    /// Describes a subscription. `destination` is as it stood on the line.
+    /// Describes a subscription to what has that kind and name.
     pub(crate) fn new(
-        destination: &Destination<'_>,
-        name: &str,
-        (sub_id, is_given): (&[u8], bool),
-        is_live: bool,
+        (kind, name): (DestinationKind, &str),
+        sub_id: &[u8],
+        prefix: Vec<u8>,
     ) -> Self {
-        let mut word = Vec::new();
-        write_destination(&mut word, destination);
-        let mut prefix = Vec::new();
-        if is_live {
-            reply::live_prefix(&mut prefix, &word, is_given.then_some(sub_id));
-        } else {
-            reply::msg_prefix(&mut prefix, &word, Some(sub_id), None);
-        }
         let (sub_id, name) = (Box::from(sub_id), Box::from(name.as_bytes()));
-        Self { sub_id, kind: destination.kind, name, prefix: prefix.into() }
+        Self { sub_id, kind, name, prefix: prefix.into(), is_over: AtomicBool::new(false) }
+    }
+
+    /// Whether it ended: nothing more is sent for it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 
     /// Whether a message came just as the destination says, so that neither exchange nor key
@@ -46,42 +44,6 @@ impl Subscription {
                 key.is_empty() && exchange == &*self.name
             }
         }
-    }
-}
-
-/// Writes a destination as it stood on its line.
-pub(crate) fn write_destination(out: &mut Vec<u8>, destination: &Destination<'_>) {
-    out.extend_from_slice(destination.kind.name().as_bytes());
-    out.push(b':');
-    out.extend_from_slice(destination.raw_name.raw());
-}
-
-/// A live subscription's frames.
-#[derive(Debug)]
-pub(crate) struct LiveFrames(pub(crate) Arc<Subscription>);
-
-/// The number of this door among live formats.
-const DOOR: u8 = 1;
-
-impl LiveFormat for LiveFrames {
-    fn door(&self) -> u8 {
-        DOOR
-    }
-
-    fn prefix(&self) -> &[u8] {
-        &self.0.prefix
-    }
-
-    fn encode(&self, out: &mut Vec<u8>, message: &LiveMessage<'_>) {
-        if message.properties.is_empty() && message.key.is_empty() {
-            reply::live_msg(out, &self.0.prefix, message.payload);
-            return;
-        }
-        let mut line = Line::new(out, &self.0.prefix);
-        if !message.key.is_empty() {
-            line = line.text("key", message.key);
-        }
-        super::message::properties(line, message.properties).end_with_body(message.payload);
     }
 }
 
@@ -122,6 +84,8 @@ impl Subscriptions {
         let mut lists = self.lists();
         let gone = lists.by_tag.remove(&tag)?;
         lists.by_id.remove(&gone.sub_id);
+        // Its outlet may have it at hand.
+        gone.is_over.store(true, Ordering::Relaxed);
         Some(gone)
     }
 
