@@ -99,6 +99,7 @@ pub(crate) async fn serve(
     let ends = (&mut reader, &mut carry);
     match greeted {
         Greeted::Text(mut talk) => converse(&mut talk, ends, door.options.ping_every).await,
+        Greeted::Binary(mut talk) => converse(&mut talk, ends, door.options.ping_every).await,
     }
     writer.close();
 }

@@ -10,8 +10,8 @@ use crate::refusal::Refused;
 use crate::socket::{self, Reader, Writer};
 use crate::source::Visit;
 use crate::subscriptions::Subscriptions;
-use crate::text;
-use courant::{Credentials, Refusal};
+use crate::{binary, text};
+use courant::{Credentials, Outlet, Refusal};
 use courant_wire::Limits;
 use courant_wire::text::{Command, Decoded, Line, Login, WireError, decode};
 use std::io::ErrorKind;
@@ -29,17 +29,42 @@ const TLS_FIRST_BYTE: u8 = 0x16;
 /// The namespace of clients that name none.
 const NAMESPACE_DEFAULT: &str = "/";
 
+/// Bytes of a CONNECT in binary.
+const BINARY_CONNECT_BYTES_MAX: usize = 4096;
+
 /// A connection that was let in, by its protocol.
 #[derive(Debug)]
 pub(crate) enum Greeted {
     Text(text::Talk),
+    Binary(binary::Talk),
+}
+
+/// How a client is answered before its session begins.
+#[derive(Debug)]
+enum Form {
+    /// In text, with the token of its CONNECT.
+    Text(Option<Vec<u8>>),
+    /// In binary, with the number of its CONNECT.
+    Binary(u32),
+}
+
+impl Form {
+    /// By the first byte that came, if any did.
+    fn of(first: Option<u8>) -> Self {
+        match first {
+            // Who wants TLS and can't have it speaks either; a person reads text.
+            Some(TLS_FIRST_BYTE) => Self::Text(None),
+            Some(byte) if byte < 0x20 && !b"\r\n".contains(&byte) => Self::Binary(0),
+            _ => Self::Text(None),
+        }
+    }
 }
 
 /// A CONNECT.
 #[derive(Debug)]
 struct Connect {
     login: Login,
-    req: Option<Vec<u8>>,
+    form: Form,
 }
 
 /// Waits for CONNECT, in the clear or behind TLS, and answers it. `None` if the connection does
@@ -60,46 +85,59 @@ pub(crate) async fn greet(
         let principal = door.broker.login(&credentials(&connect.login), source).await;
         match principal {
             Ok(principal) => Ok(Some((connect, principal))),
-            Err(refusal) => Err((Refused::about(refusal, ""), connect.req)),
+            Err(refusal) => Err((Refused::about(refusal, ""), Some(connect.form))),
         }
     };
     let let_in = within(deadline, door, let_in).await;
     let let_in = let_in.unwrap_or_else(|refusal| Err((Refused::about(refusal, ""), None)));
-    let (connect, principal) = match let_in {
+    let (Connect { login, form }, principal) = match let_in {
         Ok(let_in) => let_in?,
-        Err((refused, req)) => {
-            say_refused(&writer, &refused, req.as_deref()).await;
+        Err((refused, form)) => {
+            let form = form.unwrap_or_else(|| Form::of(carry.first().copied()));
+            say_refused(&writer, &refused, &form).await;
             return None;
         }
     };
     let subscriptions = Arc::new(Subscriptions::default());
     let writer = Arc::new(writer);
-    let client_id = connect.login.client_id.as_deref().unwrap_or_default();
-    let who = (client_id, source);
-    let outlet = text::TextOutlet::new(Arc::clone(&writer), Arc::clone(&subscriptions), who);
-    let namespace = connect.login.namespace.as_deref().unwrap_or(NAMESPACE_DEFAULT);
-    let session = match door.broker.attach(namespace, &principal, Box::new(outlet)) {
+    let who = (login.client_id.as_deref().unwrap_or_default(), source);
+    let (socket, names) = (Arc::clone(&writer), Arc::clone(&subscriptions));
+    let outlet: Box<dyn Outlet> = match &form {
+        Form::Text(_) => Box::new(text::TextOutlet::new(socket, names, who)),
+        Form::Binary(_) => Box::new(binary::BinaryOutlet::new(socket, names, who)),
+    };
+    let namespace = login.namespace.as_deref().unwrap_or(NAMESPACE_DEFAULT);
+    let mut session = match door.broker.attach(namespace, &principal, outlet) {
         Ok(session) => session,
         Err(refusal) => {
             let refused = Refused::about(refusal, namespace);
-            say_refused(&writer, &refused, connect.req.as_deref()).await;
+            say_refused(&writer, &refused, &form).await;
             return None;
         }
     };
-    let Login { credit, credit_bytes, .. } = connect.login;
-    let mut talk = text::Talk::new(session, subscriptions);
-    talk.is_verbose = connect.login.verbose;
-    talk.ordinal = 1;
+    let Login { credit, credit_bytes, verbose, .. } = login;
     if credit.is_some() || credit_bytes.is_some() {
-        talk.session.set_credit(credit, credit_bytes);
+        session.set_credit(credit, credit_bytes);
     }
     // Before it is told: its next connection finds room.
     visit.is_let_in();
     let mut ok = Vec::new();
-    Line::ok(&mut ok, connect.req.as_deref()).end();
-    talk.session.outbox().reply(&ok, None);
-    talk.session.outbox().flush();
-    Some((Greeted::Text(talk), reader, writer))
+    match &form {
+        Form::Text(req) => Line::ok(&mut ok, req.as_deref()).end(),
+        Form::Binary(0) => {}
+        Form::Binary(req) => courant_wire::binary::reply::ok(&mut ok, *req, 0, b""),
+    }
+    session.outbox().reply(&ok, None);
+    session.outbox().flush();
+    let greeted = match form {
+        Form::Text(_) => {
+            let mut talk = text::Talk::new(session, subscriptions);
+            (talk.words.is_verbose, talk.ordinal) = (verbose, 1);
+            Greeted::Text(talk)
+        }
+        Form::Binary(_) => Greeted::Binary(binary::Talk::new(session, subscriptions)),
+    };
+    Some((greeted, reader, writer))
 }
 
 /// Waits no longer than that, nor for a door that lets nobody in any more.
@@ -122,6 +160,7 @@ async fn begin(
 ) -> Option<(Reader, Writer)> {
     let first = within(deadline, door, socket::first_byte(&mut reader)).await;
     let (certificate, is_required) = door.tls();
+    let form = Form::of(first.as_ref().ok().and_then(|first| *first.as_ref().ok()?));
     let refused = match (first, certificate) {
         (Ok(Err(_) | Ok(None)), _) => return None,
         (Ok(Ok(Some(TLS_FIRST_BYTE))), Some(certificate)) => {
@@ -142,7 +181,7 @@ async fn begin(
         (Ok(Ok(Some(_))), _) => return Some((Reader::Plain(reader), Writer::Plain(writer))),
         (Err(refusal), _) => Refused::about(refusal, ""),
     };
-    say_refused(&Writer::Plain(writer), &refused, None).await;
+    say_refused(&Writer::Plain(writer), &refused, &form).await;
     None
 }
 
@@ -168,10 +207,10 @@ async fn listen(reader: &mut Reader, carry: &mut Vec<u8>) -> Result<Option<Conne
 
 /// Takes CONNECT from the carried bytes, if it is there.
 fn take_connect(carry: &mut Vec<u8>) -> Result<Option<Connect>, Refused> {
+    if matches!(Form::of(carry.first().copied()), Form::Binary(_)) {
+        return take_binary_connect(carry);
+    }
     loop {
-        if carry.first().is_some_and(|byte| *byte < 0x20 && !b"\r\n".contains(byte)) {
-            return Err(Refused::about(Refusal::NotSupported, "the binary protocol"));
-        }
         // Before CONNECT nothing is allowed to be large.
         let limits = Limits { body_bytes_max: 0, ..Limits::DEFAULT };
         let (consumed, connect) = match decode(carry, &limits) {
@@ -185,7 +224,8 @@ fn take_connect(carry: &mut Vec<u8>) -> Result<Option<Connect>, Refused> {
             }
             Decoded::Command { command: Command::Connect { json, options }, consumed } => {
                 let login = Login::parse(json).map_err(|error| Refused::from(&error))?;
-                (consumed, Connect { login, req: options.req().map(<[u8]>::to_vec) })
+                let form = Form::Text(options.req().map(<[u8]>::to_vec));
+                (consumed, Connect { login, form })
             }
             Decoded::Refused { error: error @ WireError::LineTooLong { .. }, .. } => {
                 return Err(Refused::from(&error));
@@ -199,10 +239,37 @@ fn take_connect(carry: &mut Vec<u8>) -> Result<Option<Connect>, Refused> {
     }
 }
 
+/// The same in binary.
+fn take_binary_connect(carry: &mut Vec<u8>) -> Result<Option<Connect>, Refused> {
+    use courant_wire::binary::{Command, CommandKind, Decoded, WireError, decode};
+    let limits = Limits { frame_bytes_max: BINARY_CONNECT_BYTES_MAX, ..Limits::DEFAULT };
+    let is_connect = carry.first() == Some(&CommandKind::Connect.number());
+    let (consumed, connect) = match decode(carry, &limits) {
+        Decoded::Incomplete { .. } => return Ok(None),
+        Decoded::Command { command: Command::Connect { json }, req, consumed } => {
+            let login = Login::parse(json).map_err(|error| Refused::from(&error))?;
+            (consumed, Connect { login, form: Form::Binary(req) })
+        }
+        Decoded::Refused { error, .. }
+            if is_connect || matches!(error, WireError::FrameTooLarge { .. }) =>
+        {
+            return Err(Refused { closes: true, ..Refused::from(&error) });
+        }
+        Decoded::Command { .. } | Decoded::Refused { .. } => {
+            return Err(Refused::about(Refusal::NotConnected, ""));
+        }
+    };
+    carry.drain(..consumed);
+    Ok(Some(connect))
+}
+
 /// Tells a client that is not let in why.
-async fn say_refused(writer: &Writer, refused: &Refused, req: Option<&[u8]>) {
+async fn say_refused(writer: &Writer, refused: &Refused, form: &Form) {
     let mut line = Vec::new();
-    text::write_refused(&mut line, refused, req, None);
+    match form {
+        Form::Text(req) => text::write_refused(&mut line, refused, req.as_deref(), None),
+        Form::Binary(req) => binary::write_refused(&mut line, refused, *req, (0, 0)),
+    }
     let say = async {
         let mut left = &line[..];
         while !left.is_empty() && writer.writable().await.is_ok() {

@@ -1,4 +1,4 @@
-//! The native port: text now, binary later, told apart by the first byte.
+//! The native port: text and binary, told apart by the first byte.
 
 use crate::listener;
 use crate::source::{SourceCaps, Sources};

@@ -2,8 +2,8 @@
 
 use crate::source::Source;
 use courant::{Closes, Refusal};
-use courant_wire::NameError;
 use courant_wire::text::{DestinationKind, LoginError, WireError};
+use courant_wire::{NameError, binary};
 
 /// A refusal and what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +76,38 @@ impl From<&WireError> for Refused {
             }
             WireError::NotUtf8 => Refusal::NotUtf8,
             WireError::ConnectNotJson => Refusal::BadJson,
+        };
+        let closes = error.loses_framing() || refusal.closes() != Closes::Nothing;
+        Self { refusal, sentence: error.to_string(), closes }
+    }
+}
+
+impl From<&binary::WireError> for Refused {
+    fn from(error: &binary::WireError) -> Self {
+        use binary::WireError;
+        let refusal = match error {
+            WireError::FrameTooLarge { .. } => Refusal::FrameTooLarge,
+            WireError::UnknownCommand { .. } => Refusal::UnknownVerb,
+            WireError::TooShort { .. }
+            | WireError::TooLong { .. }
+            | WireError::UnknownFlags { .. }
+            | WireError::BadNumber { .. }
+            | WireError::Empty { .. }
+            | WireError::TooMany { .. }
+            | WireError::PropertiesTooShort
+            | WireError::UnknownProperty { .. }
+            | WireError::RepeatedProperty { .. }
+            | WireError::BadProperty { .. } => Refusal::BadFrame,
+            WireError::Conflict { .. } => Refusal::BadOption,
+            WireError::PayloadTooLarge { .. } => Refusal::MessageTooLarge,
+            WireError::NotUtf8 { .. } => Refusal::NotUtf8,
+            WireError::TooManyHeaders { .. } | WireError::HeadersTooLarge { .. } => {
+                Refusal::HeadersTooLarge
+            }
+            WireError::Version { .. } => Refusal::UnknownVersion,
+            WireError::NotCarried { .. } => Refusal::NotSupported,
+            // Where its frame ends is known, so nothing has to close.
+            WireError::Line(error) => return Self { closes: false, ..Self::from(error) },
         };
         let closes = error.loses_framing() || refusal.closes() != Closes::Nothing;
         Self { refusal, sentence: error.to_string(), closes }

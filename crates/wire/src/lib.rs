@@ -22,4 +22,4 @@ pub mod text;
 pub use escape::{NameError, Text, escape, unescape_into, validate_name};
 pub use excerpt::Excerpt;
 pub use id::{Handle, IdError, MessageId};
-pub use limits::Limits;
+pub use limits::{BATCH_MAX, Limits};

@@ -10,6 +10,9 @@ pub const TOKEN_BYTES_MAX: usize = 64;
 /// Bytes of the sentence in an ERR; the rest is cut off.
 pub const SENTENCE_BYTES_MAX: usize = 1024;
 
+/// Messages of one PUBLISH, and handles of one SETTLE, in the binary protocol.
+pub const BATCH_MAX: usize = 8192;
+
 /// Milliseconds of any time that a client asks for: 139 years.
 pub const MS_MAX: u64 = 1 << 42;
 

@@ -8,7 +8,7 @@ use courant_wire::binary::{
     ReplyKind, Tag, WireError, decode, decode_reply, reply, request,
 };
 use courant_wire::text::{self, Confirm, DestinationKind, Verb};
-use courant_wire::{Excerpt, Limits, NameError};
+use courant_wire::{BATCH_MAX, Excerpt, Limits, NameError};
 
 const REQ: &[u8] = &[0, 0, 0, 9];
 const QUEUE: &[u8] = b"\x01\x01q\x00";
@@ -187,6 +187,20 @@ fn what_does_not_go_together() {
     subscribe(2, topic, b"\0", [0, 0, 1], "visibility", "live");
     subscribe(2, QUEUE, b"\0", [0, 0, 0], "live", "a queue");
     subscribe(0, QUEUE, b"\x01s", [0, 0, 0], "a subscriber", "a queue");
+}
+
+#[test]
+fn a_frame_has_no_more_than_may_be_done_at_once() {
+    for (command, fields, what, bytes) in [
+        (CommandKind::Publish, &[&[0], QUEUE].concat(), "message", 4),
+        (CommandKind::Settle, &[&[1, 0][..], &[0; 8]].concat(), "handle", 18),
+    ] {
+        let many = vec![0; bytes * (BATCH_MAX + 1)];
+        let error = WireError::TooMany { command, what, most: BATCH_MAX };
+        assert_eq!(wrong(command, &[fields, &many]), error);
+        let most = frame(command.number(), &[REQ, fields, &many[bytes..]]);
+        assert!(matches!(decode(&most, &Limits::DEFAULT), Decoded::Command { .. }));
+    }
 }
 
 #[test]

@@ -88,4 +88,5 @@ fn limits_of_frames_are_those_of_the_code() {
     assert!(BINARY.contains("16 MiB and 128 KiB"));
     assert_eq!(limits.frame_bytes_max, 16 * 1024 * 1024 + 128 * 1024);
     assert!(BINARY.contains("17 MiB") && limits.reply_frame_bytes_max == 17 * 1024 * 1024);
+    assert!(BINARY.contains("1 to 8,192 (117)") && courant_wire::BATCH_MAX == 8192);
 }

@@ -4,12 +4,13 @@
 //! disk) is done by [`Talk::run_one`], which is async; everything before it is not.
 
 use super::live::LiveFrames;
-use super::publish::text;
 use super::talk::Talk;
-use super::{item, message, refusal};
+use super::{message, refusal};
 use crate::connection::Next;
+use crate::option::text;
 use crate::refusal::Refused;
 use crate::subscriptions::Subscription;
+use crate::words::check_options;
 use courant::{Handle, Lease, Refusal, Selector, Settling, SubscribeOptions, Subscribed, Verdict};
 use courant_wire::text::reply;
 use courant_wire::text::{
@@ -73,9 +74,9 @@ impl Talk {
             return;
         }
         self.settled.clear();
-        self.session.settle(&batch.verdicts, &mut self.settled);
+        self.words.session.settle(&batch.verdicts, &mut self.settled);
         let after = if is_synced {
-            match self.session.settles_synced() {
+            match self.words.session.settles_synced() {
                 Ok(ticket) => Some((ticket, courant::Level::Committed)),
                 Err(refusal) => {
                     self.settled.fill(Err(refusal));
@@ -85,7 +86,7 @@ impl Talk {
         } else {
             None
         };
-        self.replies.clear();
+        self.words.replies.clear();
         let mut at = 0;
         for (verb, req, ordinal, count) in batch.asked.drain(..) {
             let results = self.settled.get(at..at + count).unwrap_or_default();
@@ -94,35 +95,51 @@ impl Talk {
                 Some((i, refusal)) => {
                     let subject = batch.verdicts.get(at + i).map(subject_of).unwrap_or_default();
                     let refused = Refused::about(refusal, &subject);
-                    let command = (!self.is_verbose).then_some((verb, ordinal));
-                    refusal::write_reply(&mut self.replies, &refused, req, command);
+                    let command = (!self.words.is_verbose).then_some((verb, ordinal));
+                    refusal::write_reply(&mut self.words.replies, &refused, req, command);
                 }
-                None => self.write_ok(req),
+                None => self.words.write_ok(req),
             }
             at += count;
         }
         batch.verdicts.clear();
-        self.session.outbox().reply(&self.replies, after);
-        self.replies.clear();
-    }
-
-    pub(super) fn write_ok(&mut self, req: Option<&[u8]>) {
-        match req {
-            Some(req) => reply::ok_req(&mut self.replies, req),
-            None if self.is_verbose => reply::ok(&mut self.replies),
-            None => {}
-        }
+        self.words.session.outbox().reply(&self.words.replies, after);
+        self.words.replies.clear();
     }
 
     /// Does any other command, waiting where it has to. The reply is added.
     pub(super) async fn run_one(&mut self, command: &Command<'_>, ordinal: u64) -> Next {
-        self.replies.clear();
+        self.words.replies.clear();
         let (verb, req) = (command.verb(), command.req());
         for tag in self.subscriptions.take_ended() {
-            self.session.forget(tag);
+            self.words.session.forget(tag);
         }
-        let done = match command {
-            _ if command.options().first_unsupported().is_some() => Err(unsupported(command)),
+        let done = self.carry_out(command).await;
+        let done = done.map_err(|refused| self.words.naming_quota(refused));
+        let mut next = if verb == Verb::Quit { Next::Close } else { Next::Go };
+        if let Err(refused) = done {
+            self.words.replies.clear();
+            let command = (!self.words.is_verbose).then_some((verb, ordinal));
+            refusal::write_reply(&mut self.words.replies, &refused, req, command);
+            if refused.closes {
+                next = Next::Close;
+            }
+        }
+        self.words.session.outbox().reply(&self.words.replies, None);
+        self.words.replies.clear();
+        if verb == Verb::Sub {
+            self.words.session.begin_deliveries();
+        }
+        self.words.session.outbox().flush();
+        next
+    }
+
+    /// Does a command that is the connection's own, or one of [`Words`]. What there is to say is in
+    /// the replies, unless it is refused.
+    async fn carry_out(&mut self, command: &Command<'_>) -> Result<(), Refused> {
+        let req = command.req();
+        check_options(command)?;
+        match command {
             Command::Subscribe { destination, options } => {
                 self.subscribe(destination, options).await
             }
@@ -131,56 +148,19 @@ impl Talk {
                 self.credit(sub_id, *n, req)
             }
             Command::Credit { n, options, .. } => {
-                self.session.set_credit(*n, options.number(Key::Bytes));
-                self.write_ok(req);
+                self.words.session.set_credit(*n, options.number(Key::Bytes));
+                self.words.write_ok(req);
                 Ok(())
             }
-            Command::Declare { destination, options } => self.declare(destination, options).await,
-            Command::Delete { destination, options } => self.delete(destination, options).await,
-            Command::Bind { source, target, options } => {
-                self.bind((source, target), options, true).await
-            }
-            Command::Unbind { source, target, options } => {
-                self.bind((source, target), options, false).await
-            }
             Command::Get { destination, options } => self.get(destination, options).await,
-            Command::Purge { destination, .. } => self.purge(destination, req).await,
-            Command::List { what, of, options } => self.list(*what, of.as_ref(), options),
-            Command::Stats { destination, .. } => self.stats(destination.as_ref(), req),
             Command::Quit { .. } => {
-                Line::ok(&mut self.replies, req).end();
+                Line::ok(&mut self.words.replies, req).end();
                 Ok(())
             }
             Command::Connect { .. } => Err(Refused::about(Refusal::AlreadyConnected, "")),
             // PUB, settles and PING are the reader's; PONG has no reply.
-            _ => Ok(()),
-        };
-        let mut next = if verb == Verb::Quit { Next::Close } else { Next::Go };
-        if let Err(refused) = done {
-            let refused = self.naming_quota(refused);
-            self.replies.clear();
-            let command = (!self.is_verbose).then_some((verb, ordinal));
-            refusal::write_reply(&mut self.replies, &refused, req, command);
-            if refused.closes {
-                next = Next::Close;
-            }
+            _ => self.words.carry_out(command).await,
         }
-        self.session.outbox().reply(&self.replies, None);
-        self.replies.clear();
-        if verb == Verb::Sub {
-            self.session.begin_deliveries();
-        }
-        self.session.outbox().flush();
-        next
-    }
-
-    /// A command that asks for more than a quota allows is told which.
-    fn naming_quota(&self, refused: Refused) -> Refused {
-        if refused.refusal != Refusal::NamespaceQuota {
-            return refused;
-        }
-        let used_up = self.session.used_up();
-        Refused::about(refused.refusal, used_up.as_deref().unwrap_or("names"))
     }
 
     async fn subscribe(
@@ -221,15 +201,15 @@ impl Talk {
         let tag = self.next_tag;
         self.next_tag = self.next_tag.wrapping_add(1);
         self.subscriptions.add(tag, Arc::clone(&subscription));
-        let subscribed = self.session.subscribe(to, tag, subscribe_options(options)).await;
+        let subscribed = self.words.session.subscribe(to, tag, subscribe_options(options)).await;
         if let Err(refusal) = subscribed {
             self.subscriptions.remove(tag);
             return Err(refused(refusal));
         }
         if given.is_none() {
-            Line::ok(&mut self.replies, options.req()).token("sub_id", sub_id).end();
+            Line::ok(&mut self.words.replies, options.req()).token("sub_id", sub_id).end();
         } else {
-            self.write_ok(options.req());
+            self.words.write_ok(options.req());
         }
         Ok(())
     }
@@ -255,17 +235,17 @@ impl Talk {
     fn unsubscribe(&mut self, sub_id: &[u8], req: Option<&[u8]>) -> Result<(), Refused> {
         let tag = self.tag_of(sub_id)?;
         let name = String::from_utf8_lossy(sub_id).into_owned();
-        self.session.unsubscribe(tag).map_err(|refusal| Refused::about(refusal, &name))?;
+        self.words.session.unsubscribe(tag).map_err(|refusal| Refused::about(refusal, &name))?;
         self.subscriptions.remove(tag);
-        self.write_ok(req);
+        self.words.write_ok(req);
         Ok(())
     }
 
     fn credit(&mut self, sub_id: &[u8], more: u32, req: Option<&[u8]>) -> Result<(), Refused> {
         let tag = self.tag_of(sub_id)?;
         let name = String::from_utf8_lossy(sub_id).into_owned();
-        self.session.credit(tag, more).map_err(|refusal| Refused::about(refusal, &name))?;
-        self.write_ok(req);
+        self.words.session.credit(tag, more).map_err(|refusal| Refused::about(refusal, &name))?;
+        self.words.write_ok(req);
         Ok(())
     }
 
@@ -290,13 +270,13 @@ impl Talk {
         reply::msg_prefix(&mut prefix, &word, None, options.req());
         let mut count = 0;
         // More than waits for a client is not taken for it.
-        while count < wanted && self.replies.len() < courant::limits::OUTBOX_BYTES_MAX {
-            match self.session.claim(name, settling, None).await {
+        while count < wanted && self.words.replies.len() < courant::limits::OUTBOX_BYTES_MAX {
+            match self.words.session.claim(name, settling, None).await {
                 Ok(claimed) => {
                     let Some(message) = claimed.message() else { continue };
                     let plain =
                         |exchange: &[u8], key: &[u8]| exchange.is_empty() && key == name.as_bytes();
-                    message::write_message(&mut self.replies, &prefix, &message, plain);
+                    message::write_message(&mut self.words.replies, &prefix, &message, plain);
                     count += 1;
                 }
                 // What was taken is sent; what is wrong shows with the next GET.
@@ -304,34 +284,7 @@ impl Talk {
                 Err(refusal) => return Err(Refused::about(refusal, name)),
             }
         }
-        Line::ok(&mut self.replies, options.req()).number("count", count).end();
-        Ok(())
-    }
-
-    fn stats(
-        &mut self,
-        destination: Option<&Destination<'_>>,
-        req: Option<&[u8]>,
-    ) -> Result<(), Refused> {
-        let Some(destination) = destination else {
-            let stats = self.session.stats().map_err(|refusal| Refused::about(refusal, "STATS"))?;
-            let mut line = Line::ok(&mut self.replies, req);
-            for (name, value) in stats.iter() {
-                line = line.number(name, value);
-            }
-            line.end();
-            return Ok(());
-        };
-        let mut buffer = Vec::new();
-        let name = destination.name(&mut buffer)?;
-        let refused = |refusal| Refused::at(destination.kind, refusal, name);
-        if destination.kind == DestinationKind::Queue {
-            let queue = self.session.queue(name).map_err(refused)?;
-            item::queue(Line::ok(&mut self.replies, req), &queue).end();
-        } else {
-            let exchange = self.session.exchange(name).map_err(refused)?;
-            item::exchange(Line::ok(&mut self.replies, req), &exchange).end();
-        }
+        Line::ok(&mut self.words.replies, options.req()).number("count", count).end();
         Ok(())
     }
 }
@@ -357,12 +310,6 @@ fn prefix_of(
         reply::msg_prefix(&mut prefix, &word, Some(sub_id), None);
     }
     prefix
-}
-
-/// A command with an option that the broker does not have.
-fn unsupported(command: &Command<'_>) -> Refused {
-    let key = command.options().first_unsupported().map_or("", Key::name);
-    Refused::about(Refusal::NotSupported, &format!("{key}:"))
 }
 
 fn subscribe_options(options: &Options<'_>) -> SubscribeOptions {

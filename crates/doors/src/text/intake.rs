@@ -16,7 +16,7 @@ const NOTHING: &[u8] = b"PONG\r\n";
 
 impl Protocol for Talk {
     fn session(&mut self) -> &mut Session {
-        &mut self.session
+        &mut self.words.session
     }
 
     fn take(&mut self, input: &[u8]) -> (usize, Stop) {
@@ -79,7 +79,7 @@ impl Protocol for Talk {
         if self.finish(&mut publishes, &mut settles).is_err() {
             return self.rewind(publishes.done().unwrap_or(batch_start));
         }
-        self.session.outbox().flush();
+        self.words.session.outbox().flush();
         (at, stop)
     }
 
@@ -94,7 +94,7 @@ impl Protocol for Talk {
     /// In the carried bytes a PONG takes the place of each, which counts as a command as it did.
     fn settle_ahead(&mut self, carry: &mut Vec<u8>) {
         let (mut at, mut ordinal) = (0, self.ordinal);
-        while !self.is_verbose {
+        while !self.words.is_verbose {
             let mut batch = SettleBatch::default();
             let consumed = match decode(&carry[at..], &Limits::DEFAULT) {
                 Decoded::Blank { consumed } => {
@@ -161,17 +161,17 @@ impl Talk {
     fn say_refused(&mut self, refused: &Refused, req: Option<&[u8]>, command: Option<(Verb, u64)>) {
         let mut line = Vec::new();
         refusal::write_reply(&mut line, refused, req, command);
-        self.session.outbox().reply(&line, None);
+        self.words.session.outbox().reply(&line, None);
     }
 
     fn rewind(&mut self, (at, ordinal): (usize, u64)) -> (usize, Stop) {
         self.ordinal = ordinal;
-        self.session.outbox().flush();
+        self.words.session.outbox().flush();
         (at, Stop::Room)
     }
 
     fn command_of(&self, verb: &[u8]) -> Option<(Verb, u64)> {
-        if self.is_verbose { None } else { Some((Verb::parse(verb)?, self.ordinal)) }
+        if self.words.is_verbose { None } else { Some((Verb::parse(verb)?, self.ordinal)) }
     }
 
     /// Takes one command into a batch, or does it. `Ok(false)` if it may have to wait.
@@ -205,7 +205,7 @@ impl Talk {
                 added.map_err(|refused| (refused, publishes))
             }
             Command::Ping { .. } => {
-                pong(self.session.outbox(), command.req());
+                pong(self.words.session.outbox(), command.req());
                 Ok(())
             }
             Command::Pong => Ok(()),
@@ -217,7 +217,7 @@ impl Talk {
                 self.ordinal -= 1;
                 return Err(Stop::Room);
             }
-            let named = (!self.is_verbose).then_some((command.verb(), ordinal));
+            let named = (!self.words.is_verbose).then_some((command.verb(), ordinal));
             self.say_refused(&refused, command.req(), named);
             if refused.closes {
                 return Err(Stop::Close);

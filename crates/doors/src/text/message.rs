@@ -1,8 +1,9 @@
 //! A message as this door writes it: MSG, its fields, its body.
 
-use courant::{Header, Lease, Message, Properties, Value};
+use crate::option::headers;
+use courant::{Lease, Message, Properties};
+use courant_wire::text::Line;
 use courant_wire::text::reply;
-use courant_wire::text::{HeaderForm, Line};
 use courant_wire::{Handle, MessageId};
 
 /// Writes one MSG after its prefix.
@@ -59,26 +60,4 @@ pub(crate) fn properties<'o>(line: Line<'o>, properties: &Properties<'_>) -> Lin
         Some(timestamp) => line.number("timestamp", timestamp),
         None => line,
     }
-}
-
-/// Writes headers, each by its type.
-pub(crate) fn headers<'o>(mut line: Line<'o>, headers: &[Header<'_>]) -> Line<'o> {
-    for Header { name, value } in headers {
-        line = match value {
-            Value::Null => line.typed_header(HeaderForm::Null, name.as_bytes(), b""),
-            Value::Bool(value) => {
-                let word: &[u8] = if *value { b"yes" } else { b"no" };
-                line.typed_header(HeaderForm::Bool, name.as_bytes(), word)
-            }
-            Value::Int(value) => {
-                let number = value.to_string();
-                line.typed_header(HeaderForm::Int, name.as_bytes(), number.as_bytes())
-            }
-            Value::Float(value) => line.header(name.as_bytes(), value.to_string().as_bytes()),
-            Value::Text(value) => line.header(name.as_bytes(), value.as_bytes()),
-            Value::Bytes(value) => line.header(name.as_bytes(), value),
-            Value::Time(value) => line.header(name.as_bytes(), value.to_string().as_bytes()),
-        };
-    }
-    line
 }

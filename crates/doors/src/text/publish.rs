@@ -2,15 +2,13 @@
 
 use super::refusal;
 use super::talk::Talk;
+use crate::option::{Carrying, not_text, text};
 use crate::refusal::Refused;
 use courant::{
-    DestinationId, Header, Level, Outgoing, Properties, Published, Refusal, Room, Ticket, Value,
+    DestinationId, Header, Level, Outgoing, Properties, Published, Refusal, Room, Ticket,
 };
-use courant_wire::Text;
 use courant_wire::text::reply::{self, Returned};
-use courant_wire::text::{
-    Confirm, Destination, DestinationKind, HeaderField, HeaderForm, Key, Options, Publish, Verb,
-};
+use courant_wire::text::{Confirm, Destination, DestinationKind, Key, Options, Publish, Verb};
 
 /// Messages of one read that go to the broker together.
 #[derive(Debug, Default)]
@@ -88,7 +86,7 @@ impl Talk {
     ) -> Result<(), Refused> {
         let to = self.find(&publish.destination)?;
         let req = publish.options.req();
-        batch.wants_ids |= self.is_verbose || req.is_some();
+        batch.wants_ids |= self.words.is_verbose || req.is_some();
         batch.messages.push(Outgoing {
             to,
             properties: &PLAIN,
@@ -111,7 +109,7 @@ impl Talk {
         }
         let mut buffer = Vec::new();
         let name = destination.name(&mut buffer)?;
-        let id = self.session.destination(to(destination.kind, name, b""));
+        let id = self.words.session.destination(to(destination.kind, name, b""));
         self.last_destination.word = Some((destination.kind, raw.to_vec(), id));
         Ok(id)
     }
@@ -121,12 +119,12 @@ impl Talk {
         if batch.is_empty() {
             return Ok(());
         }
-        let published = self.session.publish(&batch.messages, batch.wants_ids);
-        let count = self.session.outcomes().len();
-        self.replies.clear();
+        let published = self.words.session.publish(&batch.messages, batch.wants_ids);
+        let count = self.words.session.outcomes().len();
+        self.words.replies.clear();
         let mut after = None;
         for (at, (req, ordinal)) in batch.asked.iter().enumerate() {
-            let Some(outcome) = self.session.outcomes().get(at).copied() else { break };
+            let Some(outcome) = self.words.session.outcomes().get(at).copied() else { break };
             let wanted = outcome.ok().and_then(|p| p.after.map(|ticket| (ticket, p.level)));
             if wanted != after {
                 self.send_replies(after);
@@ -135,7 +133,7 @@ impl Talk {
             if outcome.is_ok_and(|published| published.is_unroutable)
                 && let (Some(returned), Some(message)) = (&batch.returned, batch.messages.get(at))
             {
-                reply::returned(&mut self.replies, returned, message.payload);
+                reply::returned(&mut self.words.replies, returned, message.payload);
             }
             self.write_outcome(outcome, *req, *ordinal);
         }
@@ -143,15 +141,15 @@ impl Talk {
         batch.forget(count);
         published?;
         (batch.wants_ids, batch.done) = (false, None);
-        if self.session.forget_destinations() {
+        if self.words.session.forget_destinations() {
             self.last_destination.word = None;
         }
         Ok(())
     }
 
     fn send_replies(&mut self, after: Option<(Ticket, Level)>) {
-        self.session.outbox().reply(&self.replies, after);
-        self.replies.clear();
+        self.words.session.outbox().reply(&self.words.replies, after);
+        self.words.replies.clear();
     }
 
     fn write_outcome(
@@ -162,15 +160,15 @@ impl Talk {
     ) {
         match outcome {
             Ok(published) => {
-                if self.is_verbose || req.is_some() {
-                    write_published(&mut self.replies, req, &published);
+                if self.words.is_verbose || req.is_some() {
+                    write_published(&mut self.words.replies, req, &published);
                 }
             }
             Err(refusal) => {
                 let subject = self.last_destination.name();
                 let refused = Refused::about(refusal, &subject);
-                let command = (!self.is_verbose).then_some((Verb::Pub, ordinal));
-                refusal::write_reply(&mut self.replies, &refused, req, command);
+                let command = (!self.words.is_verbose).then_some((Verb::Pub, ordinal));
+                refusal::write_reply(&mut self.words.replies, &refused, req, command);
             }
         }
     }
@@ -195,10 +193,10 @@ impl Talk {
         };
         let mut carried = Carried::read(options)?;
         let ttl_ms = options.number(Key::Ttl);
-        carried.deadline_ms = ttl_ms.map(|ms| self.session.now_ms().saturating_add(ms));
+        carried.deadline_ms = ttl_ms.map(|ms| self.words.session.now_ms().saturating_add(ms));
         let headers = carried.headers();
         let properties = carried.properties(&headers);
-        let id = self.session.destination(to(kind, name, key.as_bytes()));
+        let id = self.words.session.destination(to(kind, name, key.as_bytes()));
         let level = match options.confirm() {
             Some(Confirm::Memory) => Level::Memory,
             Some(Confirm::Written) => Level::Written,
@@ -221,7 +219,7 @@ impl Talk {
             asked: vec![(options.req(), ordinal)],
             ends: Vec::new(),
             done: None,
-            wants_ids: self.is_verbose || options.req().is_some(),
+            wants_ids: self.words.is_verbose || options.req().is_some(),
             returned: is_mandatory.then_some(returned),
         };
         let done = self.publish(&mut batch);
@@ -257,44 +255,6 @@ fn write_published(out: &mut Vec<u8>, req: Option<&[u8]>, published: &Published)
     let id = courant_wire::MessageId { shard: id.shard, seq: id.seq };
     let queues = published.queues;
     reply::published(out, req, &reply::Published { id, level, queues, duplicates: None });
-}
-
-/// A header, unescaped.
-#[derive(Debug)]
-pub(crate) struct Carrying {
-    name: String,
-    value: CarriedValue,
-}
-
-#[derive(Debug)]
-enum CarriedValue {
-    Text(String),
-    Int(i64),
-    Bool(bool),
-    Null,
-}
-
-impl Carrying {
-    pub(crate) fn read(header: &HeaderField<'_>) -> Result<Self, Refused> {
-        let value = match header.form {
-            HeaderForm::Text => CarriedValue::Text(unescape(&header.value)?),
-            // The decoder looked that it is one.
-            HeaderForm::Int => CarriedValue::Int(header.int().unwrap_or_default()),
-            HeaderForm::Bool => CarriedValue::Bool(header.value.raw() == b"yes"),
-            HeaderForm::Null => CarriedValue::Null,
-        };
-        Ok(Self { name: unescape(&header.name)?, value })
-    }
-
-    pub(crate) fn header(&self) -> Header<'_> {
-        let value = match &self.value {
-            CarriedValue::Text(text) => Value::Text(text),
-            CarriedValue::Int(int) => Value::Int(*int),
-            CarriedValue::Bool(bool) => Value::Bool(*bool),
-            CarriedValue::Null => Value::Null,
-        };
-        Header { name: &self.name, value }
-    }
 }
 
 /// The options that travel with a message, unescaped.
@@ -352,19 +312,4 @@ impl Carried {
             ..Properties::default()
         }
     }
-}
-
-fn not_text(what: &str) -> Refused {
-    Refused::about(Refusal::NotUtf8, what)
-}
-
-/// The value of an option that is text.
-pub(crate) fn text(options: &Options<'_>, key: Key) -> Result<Option<String>, Refused> {
-    options.get(key).map(|value| unescape(&value)).transpose()
-}
-
-fn unescape(value: &Text<'_>) -> Result<String, Refused> {
-    let mut buffer = Vec::new();
-    let bytes = value.bytes(&mut buffer).map_err(|_| not_text("an option"))?;
-    String::from_utf8(bytes.to_vec()).map_err(|_| not_text("an option"))
 }

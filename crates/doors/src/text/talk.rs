@@ -1,6 +1,7 @@
 //! A connection after CONNECT: what its commands share.
 
 use crate::subscriptions::Subscriptions;
+use crate::words::Words;
 use courant::{DestinationId, Refusal, Session, Tag};
 use courant_wire::text::DestinationKind;
 use std::sync::Arc;
@@ -8,13 +9,11 @@ use std::sync::Arc;
 /// The state of one connection's talk with the broker.
 #[derive(Debug)]
 pub(crate) struct Talk {
-    pub(crate) session: Session,
+    /// The session, and replies of one batch.
+    pub(crate) words: Words,
     pub(crate) subscriptions: Arc<Subscriptions>,
     pub(crate) next_tag: Tag,
-    pub(crate) is_verbose: bool,
     pub(crate) last_destination: LastDestination,
-    /// Replies of one batch.
-    pub(crate) replies: Vec<u8>,
     /// Results of one batch of settles.
     pub(crate) settled: Vec<Result<u32, Refusal>>,
     /// Commands so far.
@@ -30,12 +29,10 @@ pub(crate) struct LastDestination {
 impl Talk {
     pub(crate) fn new(session: Session, subscriptions: Arc<Subscriptions>) -> Self {
         Self {
-            session,
+            words: Words::new(session),
             subscriptions,
             next_tag: 0,
-            is_verbose: true,
             last_destination: LastDestination::default(),
-            replies: Vec::new(),
             settled: Vec::new(),
             ordinal: 0,
         }

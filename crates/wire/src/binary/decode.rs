@@ -13,7 +13,7 @@ use super::error::WireError;
 use super::frame::{Taken, take};
 use super::kind::CommandKind;
 use super::properties::Properties;
-use crate::limits::{Limits, MS_MAX};
+use crate::limits::{BATCH_MAX, Limits, MS_MAX};
 use crate::text::{self, Confirm, DestinationKind, Key, Verb};
 
 /// The version of the protocol that CONNECT names.
@@ -142,8 +142,10 @@ impl<'a> Fields<'a> {
             }
             count += 1;
         }
-        if count == 0 {
-            return Err(WireError::Empty { command, what: "message" });
+        match count {
+            0 => return Err(WireError::Empty { command, what: "message" }),
+            1..=BATCH_MAX => {}
+            _ => return Err(WireError::TooMany { command, what: "message", most: BATCH_MAX }),
         }
         Ok(Messages::new(self.body, count, has_properties))
     }
@@ -170,6 +172,9 @@ impl<'a> Fields<'a> {
         let command = self.command;
         match self.body.rest().as_chunks() {
             ([], []) => Err(WireError::Empty { command, what: "handle" }),
+            (handles, []) if handles.len() > BATCH_MAX => {
+                Err(WireError::TooMany { command, what: "handle", most: BATCH_MAX })
+            }
             (handles, []) => {
                 Ok(Settle { verdict, is_synced, is_upto, handles: Handles::new(handles) })
             }

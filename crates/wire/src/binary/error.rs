@@ -59,6 +59,16 @@ pub enum WireError {
         /// What there has to be.
         what: &'static str,
     },
+    /// A command that names more than it may.
+    #[error("{command} takes at most {most} {what}s")]
+    TooMany {
+        /// The command.
+        command: CommandKind,
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        most: usize,
+    },
     /// Two things that exclude each other.
     #[error("{command}: {what} does not go with {other}")]
     Conflict {

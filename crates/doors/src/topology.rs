@@ -1,17 +1,17 @@
 //! DECLARE, DELETE, BIND, UNBIND: what exists, and what leads where.
 
-use super::item;
-use super::publish::{Carrying, text};
-use super::talk::Talk;
+use crate::item;
+use crate::option::{Carrying, text};
 use crate::refusal::Refused;
+use crate::words::Words;
 use courant::{
     BindTo, ExchangeKind, ExchangeOptions, HeaderFilter, HeaderMode, Overflow, QueueOptions,
     Refusal, Topology, subscriber_queue,
 };
 use courant_wire::text::{Destination, DestinationKind, Key, Line, Options};
 
-impl Talk {
-    pub(super) async fn declare(
+impl Words {
+    pub(crate) async fn declare(
         &mut self,
         destination: &Destination<'_>,
         options: &Options<'_>,
@@ -123,7 +123,7 @@ impl Talk {
         Ok(())
     }
 
-    pub(super) async fn delete(
+    pub(crate) async fn delete(
         &mut self,
         destination: &Destination<'_>,
         options: &Options<'_>,
@@ -151,7 +151,7 @@ impl Talk {
         Ok(())
     }
 
-    pub(super) async fn bind(
+    pub(crate) async fn bind(
         &mut self,
         (source, target): (&Destination<'_>, &Destination<'_>),
         options: &Options<'_>,

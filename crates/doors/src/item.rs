@@ -1,6 +1,6 @@
 //! What is said of a thing: the fields of its ITEM in a LIST, and of the OK of its STATS.
 
-use super::message;
+use crate::option;
 use courant::{
     ExchangeKind, HeaderFilter, ListedBinding, ListedExchange, ListedQueue, Listening, Overflow,
     QueueCounts, QueueOptions, SessionId, SessionReport, Settling, SubscriptionReport, Target,
@@ -9,7 +9,7 @@ use courant::{
 use courant_wire::text::{Key, Line};
 
 /// A queue: its counts, then its policies that are not the usual ones, then what left it.
-pub(super) fn queue<'o>(line: Line<'o>, queue: &ListedQueue) -> Line<'o> {
+pub(crate) fn queue<'o>(line: Line<'o>, queue: &ListedQueue) -> Line<'o> {
     let mut line = policies(counts(line, &queue.counts), &queue.options);
     if let Some(owner) = queue.owner {
         line = line.token("owner", session_word(owner).as_bytes());
@@ -22,7 +22,7 @@ pub(super) fn queue<'o>(line: Line<'o>, queue: &ListedQueue) -> Line<'o> {
 }
 
 /// How a queue is doing.
-pub(super) fn counts<'o>(line: Line<'o>, counts: &QueueCounts) -> Line<'o> {
+pub(crate) fn counts<'o>(line: Line<'o>, counts: &QueueCounts) -> Line<'o> {
     line.number("ready", counts.ready)
         .number("open", counts.leased)
         .number("bytes", counts.bytes)
@@ -30,7 +30,7 @@ pub(super) fn counts<'o>(line: Line<'o>, counts: &QueueCounts) -> Line<'o> {
 }
 
 /// An exchange or topic: its kind, how many bindings lead from it, and its options.
-pub(super) fn exchange<'o>(line: Line<'o>, exchange: &ListedExchange) -> Line<'o> {
+pub(crate) fn exchange<'o>(line: Line<'o>, exchange: &ListedExchange) -> Line<'o> {
     let mut line = line
         .token("kind", exchange.spec.kind.word().as_bytes())
         .number("bindings", exchange.bindings);
@@ -48,7 +48,7 @@ pub(super) fn exchange<'o>(line: Line<'o>, exchange: &ListedExchange) -> Line<'o
 }
 
 /// A binding: its two ends, then what it says.
-pub(super) fn binding<'o>(line: Line<'o>, binding: &ListedBinding) -> Line<'o> {
+pub(crate) fn binding<'o>(line: Line<'o>, binding: &ListedBinding) -> Line<'o> {
     let word = match binding.target {
         Target::Queue(_) => "queue",
         Target::Exchange(_) => "exchange",
@@ -60,7 +60,7 @@ pub(super) fn binding<'o>(line: Line<'o>, binding: &ListedBinding) -> Line<'o> {
 }
 
 /// A session: who it is, and what it has.
-pub(super) fn session<'o>(line: Line<'o>, report: &SessionReport) -> Line<'o> {
+pub(crate) fn session<'o>(line: Line<'o>, report: &SessionReport) -> Line<'o> {
     let SessionReport { listed, client, .. } = report;
     let mut line = line
         .token("session", session_word(listed.id).as_bytes())
@@ -85,7 +85,7 @@ pub(super) fn session<'o>(line: Line<'o>, report: &SessionReport) -> Line<'o> {
 }
 
 /// A subscription: whose, to what, and how much it has open.
-pub(super) fn subscription<'o>(line: Line<'o>, report: &SubscriptionReport) -> Line<'o> {
+pub(crate) fn subscription<'o>(line: Line<'o>, report: &SubscriptionReport) -> Line<'o> {
     let mut line = line.token("session", session_word(report.session).as_bytes());
     if let Some(name) = &report.name {
         line = line.token("sub_id", name);
@@ -123,7 +123,7 @@ pub(super) fn subscription<'o>(line: Line<'o>, report: &SubscriptionReport) -> L
 }
 
 /// Long work: with what, and how far it is.
-pub(super) fn worker<'o>(line: Line<'o>, worker: &WorkerReport) -> Line<'o> {
+pub(crate) fn worker<'o>(line: Line<'o>, worker: &WorkerReport) -> Line<'o> {
     line.number("worker", u64::from(worker.id))
         .token("kind", worker.kind.as_bytes())
         .text("queue", worker.queue.as_bytes())
@@ -142,7 +142,7 @@ fn said_of<'o>(mut line: Line<'o>, binding: &ListedBinding) -> Line<'o> {
         ExchangeKind::Headers => match HeaderFilter::decode(&binding.key) {
             Some(filter) => {
                 line = line.token("match", filter.mode.word().as_bytes());
-                message::headers(line, &filter.headers)
+                option::headers(line, &filter.headers)
             }
             None => line,
         },

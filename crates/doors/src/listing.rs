@@ -1,9 +1,9 @@
 //! LIST and PURGE. What is said of each thing is in `item.rs`.
 
-use super::item;
-use super::publish::text;
-use super::talk::Talk;
+use crate::item;
+use crate::option::text;
 use crate::refusal::Refused;
+use crate::words::Words;
 use courant::{
     BindTo, BindingPlace, ExchangeId, Name, QueueId, Refusal, SubscriptionPlace, Target,
 };
@@ -23,8 +23,8 @@ struct Wanted<'a> {
     of: Option<BindTo<'a>>,
 }
 
-impl Talk {
-    pub(super) fn list(
+impl Words {
+    pub(crate) fn list(
         &mut self,
         what: Listed,
         of: Option<&Destination<'_>>,
@@ -130,7 +130,7 @@ impl Talk {
         Ok((workers.len(), more.map(|number| number.to_string())))
     }
 
-    pub(super) async fn purge(
+    pub(crate) async fn purge(
         &mut self,
         destination: &Destination<'_>,
         req: Option<&[u8]>,
