@@ -38,6 +38,21 @@ impl Usage {
         Ok(usage)
     }
 
+    /// Of a process and all that it started, now.
+    pub fn of_tree(pid: u32) -> Result<Usage> {
+        let mut usage = Usage::of(pid)?;
+        for child in descendants(pid)? {
+            // A child may end between the listing and the reading.
+            let Ok(more) = Usage::of(child) else { continue };
+            usage.threads_ns += more.threads_ns;
+            usage.process_ns += more.process_ns;
+            for (name, spent) in more.by_thread {
+                *usage.by_thread.entry(name).or_default() += spent;
+            }
+        }
+        Ok(usage)
+    }
+
     /// Nanoseconds of processor time since an earlier reading.
     #[must_use]
     pub fn cpu_ns_since(&self, earlier: &Usage) -> u64 {
@@ -61,6 +76,30 @@ impl Usage {
         spent.sort_by_key(|(_, ns)| std::cmp::Reverse(*ns));
         spent
     }
+}
+
+/// The processes that a process started, and those that they started.
+fn descendants(pid: u32) -> Result<Vec<u32>> {
+    let mut parents: Vec<(u32, u32)> = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1));
+        if let Some(parent) = parent.and_then(|field| field.parse().ok()) {
+            parents.push((child, parent));
+        }
+    }
+    let mut found: Vec<u32> = vec![pid];
+    let mut at = 0;
+    while let Some(&parent) = found.get(at) {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
+        at += 1;
+    }
+    found.remove(0);
+    Ok(found)
 }
 
 /// User and system time of a process, threads that ended included.
@@ -98,5 +137,14 @@ mod tests {
         }
         assert!(spent < 60_000_000_000, "{spent}");
         assert!(rss_peak_kib(pid).unwrap() > 100);
+    }
+
+    #[test]
+    fn children_belong_to_the_tree() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let found = descendants(std::process::id()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(found.contains(&child.id()), "{found:?}");
     }
 }

@@ -13,7 +13,6 @@ use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 
 use crate::dialect::{Chunk, Dialect};
-use crate::link::Link;
 use crate::report::float;
 use crate::server::Server;
 
@@ -33,8 +32,8 @@ pub struct LatencyRun {
 
 /// Sends `rate` messages a second for some time.
 pub fn run(server: &Server, dialect: &Dialect, rate: u64, within: Duration) -> Result<LatencyRun> {
-    let publisher = Link::greeted(server.address(), dialect.publisher)?.into_stream();
-    let subscriber = Link::greeted(server.address(), dialect.subscriber)?.into_stream();
+    let publisher = dialect.publisher(server.address())?.into_stream();
+    let subscriber = dialect.subscriber(server.address())?.into_stream();
     let total = rate * u64::try_from((within + WARM).as_millis())? / 1000;
     let out = Chunk::new(usize::try_from(total)?, 16, dialect.publish);
     let expected = Chunk::new(1, 16, dialect.deliver);

@@ -4,13 +4,16 @@
 //! and [`latency`] are its workloads, [`link`], [`dialect`] and [`consumer`] what they speak with,
 //! [`cost`] and [`disk`] what they are measured by, [`report`] how it is shown. [`engine`]
 //! measures the engine alone, in this process, [`route`] its routing. The program `counts` runs
-//! the hot paths of [`path`] one at a time, for callgrind.
+//! the hot paths of [`path`] one at a time, for callgrind. The program `rivals` puts other brokers,
+//! [`peer`], under the same loads, and [`contest`] shows all side by side.
 //!
 //! Rules of all workloads: frames are encoded before the clock starts; what arrives is counted by
 //! its length, and checked for content where it begins and ends; a run that lost something fails.
 
+pub mod amqp;
 mod binary;
 pub mod consumer;
+pub mod contest;
 pub mod cost;
 pub mod dialect;
 pub mod disk;

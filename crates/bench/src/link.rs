@@ -9,8 +9,17 @@ use anyhow::{Context, Result, bail, ensure};
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// A line to say, and how its answer begins.
+/// Something to say, and how its answer is known: see [`Answers`].
 pub type Question<'a> = (&'a [u8], &'a [u8]);
+
+/// How a broker answers, and so what the second half of a [`Question`] means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// In lines: how one of them begins.
+    Lines,
+    /// In bytes: how the answer ends.
+    Bytes,
+}
 
 /// One connection.
 #[derive(Debug)]
@@ -32,6 +41,24 @@ impl Link {
         let mut link = Link::open(address)?;
         for question in questions {
             link.ask(question)?;
+        }
+        Ok(link)
+    }
+
+    /// Connects, and asks all questions of a protocol that answers in this way.
+    pub fn greeted_in(
+        address: SocketAddr,
+        answers: Answers,
+        questions: &[Question<'_>],
+    ) -> Result<Link> {
+        if answers == Answers::Lines {
+            return Link::greeted(address, questions);
+        }
+        let mut link = Link::open(address)?;
+        for (said, end) in questions {
+            link.stream.write_all(said)?;
+            link.read_until(end)
+                .with_context(|| format!("asked {:?}", said.escape_ascii().to_string()))?;
         }
         Ok(link)
     }
@@ -65,6 +92,19 @@ impl Link {
             }
             line.push(byte[0]);
         }
+    }
+
+    /// Reads until what came ends so, and not a byte more.
+    fn read_until(&mut self, end: &[u8]) -> Result<()> {
+        let mut read = Vec::new();
+        let mut byte = [0];
+        while !read.ends_with(end) {
+            let got = self.stream.read(&mut byte);
+            let so_far = || format!("after {:?}", read.escape_ascii().to_string());
+            ensure!(got.with_context(so_far)? == 1, "closed {}", so_far());
+            read.push(byte[0]);
+        }
+        Ok(())
     }
 
     /// One of the broker's counters.

@@ -13,7 +13,6 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::cost::Usage;
 use crate::dialect::{Chunk, Dialect};
-use crate::link::Link;
 use crate::report::{Costs, float};
 use crate::server::Server;
 use crate::window::Window;
@@ -60,11 +59,11 @@ pub fn run(server: &Server, dialect: &Dialect, options: &LiveOptions) -> Result<
     let address = server.address();
     let mut publishers = Vec::new();
     for _ in 0..options.publishers {
-        publishers.push(Link::greeted(address, dialect.publisher)?.into_stream());
+        publishers.push(dialect.publisher(address)?.into_stream());
     }
     let mut subscribers = Vec::new();
     for _ in 0..options.subscribers {
-        subscribers.push(Link::greeted(address, dialect.subscriber)?.into_stream());
+        subscribers.push(dialect.subscriber(address)?.into_stream());
     }
     let frame = Chunk::new(1, options.body_bytes, dialect.publish).frame_bytes;
     let per_chunk = options.chunk_bytes / frame;
@@ -77,7 +76,7 @@ pub fn run(server: &Server, dialect: &Dialect, options: &LiveOptions) -> Result<
     let begun = Instant::now();
     let (sent, arrived) = std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let mut reading = Reading::new(&subscribers, &expected, dialect.sign_of_life);
+            let mut reading = Reading::new(&subscribers, &expected, dialect);
             reading.run(&window)
         });
         let sent = publish(&mut publishers, &out, &expected, &window, options);
@@ -127,7 +126,7 @@ impl Counted {
         if !dialect.has_stats {
             return Ok(Counted::default());
         }
-        let mut control = Link::greeted(server.address(), dialect.publisher)?;
+        let mut control = dialect.publisher(server.address())?;
         let delivered = control.counter("live_delivered")?;
         Ok(Counted { delivered, dropped: control.counter("live_dropped")? })
     }
@@ -160,7 +159,7 @@ fn publish(
 struct Reading<'a> {
     streams: &'a [TcpStream],
     expected: &'a Chunk,
-    sign_of_life: &'static [u8],
+    dialect: &'a Dialect,
     /// Bytes that each got.
     bytes: Vec<u64>,
     /// The last bytes that each got, one frame of them.
@@ -169,10 +168,10 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(streams: &'a [TcpStream], expected: &'a Chunk, sign_of_life: &'static [u8]) -> Self {
+    fn new(streams: &'a [TcpStream], expected: &'a Chunk, dialect: &'a Dialect) -> Self {
         let (bytes, tails) = (vec![0; streams.len()], vec![Vec::new(); streams.len()]);
         let buffer = vec![0; READ_BYTES];
-        Reading { streams, expected, sign_of_life, bytes, tails, buffer }
+        Reading { streams, expected, dialect, bytes, tails, buffer }
     }
 
     /// Reads until the streams end. Says how many messages the one that got least got.
@@ -198,14 +197,15 @@ impl<'a> Reading<'a> {
             if signed.elapsed() > SIGN_EVERY {
                 signed = Instant::now();
                 for mut stream in self.streams {
-                    stream.write_all(self.sign_of_life)?;
+                    stream.write_all(self.dialect.sign_of_life)?;
                 }
             }
         }
+        let last = self.expected.messages() - 1;
+        let last = self.expected.frames(last..last + 1);
         for tail in &self.tails {
-            let last = self.expected.messages() - 1;
             ensure!(
-                tail.ends_with(self.expected.frames(last..last + 1)),
+                tail.len() == last.len() && self.dialect.begins(last, tail),
                 "the last frame is {:?}",
                 String::from_utf8_lossy(tail)
             );
@@ -236,7 +236,11 @@ impl<'a> Reading<'a> {
         if self.bytes[at] == 0 {
             let first = self.expected.frames(0..1);
             let start = &got[..count.min(frame)];
-            ensure!(first.starts_with(start), "it begins {:?}", String::from_utf8_lossy(start));
+            ensure!(
+                self.dialect.begins(first, start),
+                "it begins {:?}",
+                String::from_utf8_lossy(start)
+            );
         }
         self.bytes[at] += count as u64;
         let tail = &mut self.tails[at];

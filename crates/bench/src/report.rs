@@ -92,14 +92,6 @@ impl Report {
         self.remarks.push(text);
     }
 
-    /// The median of a figure.
-    #[must_use]
-    pub fn median(&self, workload: &str, name: &str) -> Option<f64> {
-        let mut named = self.figures.iter();
-        let figure = named.find(|known| known.workload == workload && known.name == name)?;
-        Some(figure.sorted()[figure.runs.len() / 2])
-    }
-
     /// As a table in Markdown, remarks below it.
     #[must_use]
     pub fn table(&self) -> String {
@@ -158,7 +150,6 @@ mod tests {
             report.add("live", ("rate", "msg/s", 0), value);
         }
         report.add("durable", ("rate", "msg/s", 0), 9.0);
-        assert_eq!(report.median("live", "rate"), Some(2.0));
         assert!(report.table().contains("| live | rate | 2 | 1 – 3 | 3 | msg/s |"));
         assert_eq!(report.json()["figures"][1]["median"], 9.0);
     }

@@ -6,20 +6,44 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::cost::{Usage, rss_peak_kib};
 
 /// How long a start may take.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// A running broker.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    _companions: Companions,
     address: SocketAddr,
     data: TempDir,
+}
+
+/// A port of loopback that nobody has now.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Programs that a broker needs beside it; killed when they are dropped.
+#[derive(Debug, Default)]
+struct Companions(Vec<Child>);
+
+impl Drop for Companions {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn quietly(mut command: Command) -> Result<Child> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))
 }
 
 /// The binary: what `COURANT_BIN` names, else the one built beside this program.
@@ -56,26 +80,30 @@ impl Server {
             let _ = child.wait();
             bail!("no ready line but {line:?}")
         };
-        Ok(Server { child, address, data })
+        Ok(Server { child, _companions: Companions::default(), address, data })
     }
 
-    /// Starts another broker and waits until it accepts connections. `arguments` gets a port that
-    /// is free, and a folder.
-    pub fn peer(program: &str, arguments: impl Fn(u16, &Path) -> Vec<String>) -> Result<Server> {
-        let data = TempDir::with_prefix("peer-speed-")?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let child = Command::new(program)
-            .args(arguments(address.port(), data.path()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let server = Server { child, address, data };
+    /// Starts another broker, the last of the commands, and waits until it accepts connections.
+    /// `commands` gets a port that is free, and a folder inside `parent`.
+    pub fn peer(
+        parent: &Path,
+        commands: impl Fn(u16, &Path) -> Result<Vec<Command>>,
+    ) -> Result<Server> {
+        let data = TempDir::with_prefix_in("peer-speed-", parent)?;
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let mut commands = commands(address.port(), data.path())?;
+        let broker = commands.pop().context("no command")?;
+        let mut companions = Companions::default();
+        for command in commands {
+            companions.0.push(quietly(command)?);
+        }
+        let mut server = Server { child: quietly(broker)?, _companions: companions, address, data };
         let begun = Instant::now();
         while TcpStream::connect(address).is_err() {
-            if begun.elapsed() > READY_WITHIN {
-                bail!("{program} does not listen");
+            if let Some(status) = server.child.try_wait()? {
+                bail!("it ended with {status}");
             }
+            ensure!(begun.elapsed() < READY_WITHIN, "it does not listen");
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(server)
@@ -99,9 +127,9 @@ impl Server {
         self.child.id()
     }
 
-    /// What it used so far.
+    /// What it used so far, and its children with it.
     pub fn usage(&self) -> Result<Usage> {
-        Usage::of(self.child.id())
+        Usage::of_tree(self.child.id())
     }
 
     /// The most memory it had, in KiB.

@@ -78,11 +78,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool> {
 
 /// Tells a program or a test where the binaries under test are; builds those that nobody named.
 pub(crate) fn binaries(root: &Path, command: &mut Command) -> Result<()> {
-    if std::env::var_os("COURANT_BIN").is_none() {
-        command.env("COURANT_BIN", process::release_binary(root, "courant-server", "courant")?);
-    }
+    binary(root, command)?;
     if std::env::var_os("COURANT_TESTING_BIN").is_none() {
         command.env("COURANT_TESTING_BIN", process::test_binary(root, "courant")?);
+    }
+    Ok(())
+}
+
+/// Tells a program where the release binary is; builds it if nobody named one.
+pub(crate) fn binary(root: &Path, command: &mut Command) -> Result<()> {
+    if std::env::var_os("COURANT_BIN").is_none() {
+        command.env("COURANT_BIN", process::release_binary(root, "courant-server", "courant")?);
     }
     Ok(())
 }

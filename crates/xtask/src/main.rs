@@ -9,6 +9,7 @@ mod forward;
 mod fuzz;
 mod packages;
 mod process;
+mod rivals;
 mod source;
 mod tidy;
 mod workspace;
@@ -40,6 +41,8 @@ enum Command {
     Counts(counts::CountsOptions),
     /// Run the fuzz targets, from the corpus in fuzz/corpus
     Fuzz(fuzz::FuzzOptions),
+    /// Install other brokers, and measure them and the binary side by side
+    Rivals(rivals::RivalsOptions),
     /// Any subcommand of forward.rs, with its arguments
     #[command(external_subcommand)]
     Forward(Vec<String>),
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Deny => deny::run().map(|outcome| outcome.print("deny")),
         Command::Counts(options) => counts::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Rivals(options) => rivals::run(&options),
         Command::Forward(arguments) => forward::run(&arguments).and_then(not_here),
     };
     match result {

@@ -1,4 +1,5 @@
-//! Starts the real binary and measures it; see `docs/performance.md`.
+//! Starts the real binary and measures it; see `docs/performance.md`. `rivals` is the same beside
+//! other brokers.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -8,7 +9,6 @@ use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use courant_bench::dialect::{COURANT, Dialect};
 use courant_bench::live::LiveOptions;
-use courant_bench::peer::PEERS;
 use courant_bench::queue::QueueOptions;
 use courant_bench::report::{Report, float};
 use courant_bench::server::{Server, binary};
@@ -43,8 +43,6 @@ enum Workload {
     Engine,
     /// Routing alone, in this process: 100,000 patterns beside one
     Route,
-    /// Other brokers, where they are installed: live, and fan and latency if asked for too
-    Peers,
     /// All of them
     All,
 }
@@ -89,7 +87,7 @@ fn main() -> Result<()> {
     let mut bench = Bench { arguments, report: Report::default() };
     for turn in 0..bench.arguments.repeat {
         bench.remark_load(turn);
-        bench.run(turn)?;
+        bench.run()?;
     }
     bench.remark_load(bench.arguments.repeat);
     let mut out = std::io::stdout().lock();
@@ -127,7 +125,7 @@ impl Bench {
         Server::start(&binary()?, &self.arguments.folder)
     }
 
-    fn run(&mut self, turn: usize) -> Result<()> {
+    fn run(&mut self) -> Result<()> {
         if self.wants(Workload::Live) {
             let (pubs, subs) = (self.arguments.pubs, self.arguments.subs);
             let server = self.server()?;
@@ -168,9 +166,6 @@ impl Bench {
         }
         if self.wants(Workload::Route) {
             self.route()?;
-        }
-        if self.wants(Workload::Peers) {
-            self.peers(turn)?;
         }
         Ok(())
     }
@@ -252,34 +247,6 @@ impl Bench {
             self.report.add(&name, ("sender late p50", "µs", 1), late(0.5));
             self.report.add(&name, ("sender late p99", "µs", 1), late(0.99));
             self.report.add(&name, ("broker CPU", "µs/msg", 2), run.broker_ns / 1e3);
-        }
-        Ok(())
-    }
-
-    fn peers(&mut self, turn: usize) -> Result<()> {
-        for peer in PEERS {
-            let name = peer.dialect.name;
-            let Some(server) = peer.start()? else {
-                if turn == 0 {
-                    self.report.remark(format!("{name} is not installed: not compared"));
-                }
-                continue;
-            };
-            self.live(&server, &peer.dialect, (1, 1))?;
-            if self.wants(Workload::Fan) {
-                self.live(&server, &peer.dialect, (1, 100))?;
-                self.live(&server, &peer.dialect, (100, 1))?;
-            }
-            if self.wants(Workload::Latency) {
-                self.latency(&server, &peer.dialect)?;
-            }
-            let median = |who: &str| self.report.median(&format!("{who} live 1→1"), "broker CPU");
-            if let (Some(theirs), Some(ours)) = (median(name), median(COURANT.name)) {
-                self.report.remark(format!(
-                    "broker CPU live 1→1: {name} {theirs:.3} µs, {:.1} × courant's {ours:.3} µs",
-                    theirs / ours
-                ));
-            }
         }
         Ok(())
     }
