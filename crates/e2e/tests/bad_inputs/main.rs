@@ -7,6 +7,7 @@
 
 mod cases;
 mod exchanges;
+mod frames;
 mod pairs;
 mod policies;
 mod storms;
@@ -51,6 +52,10 @@ const TIMED: &[(&str, Timed)] = &[
     ("a thousand connections that go away", come_and_go),
     ("a stranger's handle", foreign_handle),
     ("binary garbage", binary_garbage),
+    ("frames that are refused", frames::refused),
+    ("fifty announced frames that never come", frames::announced),
+    ("half a frame and the end of the stream", frames::cut),
+    ("refusals in frames that nobody reads", frames::never_read),
 ];
 
 #[test]
