@@ -41,6 +41,7 @@ pub const RABBITMQ: Dialect = Dialect {
         out.extend_from_slice(b"\x01\0\x01\0\0\0\x0a\0\x3c\0\x28\0\0\x01x\0\0\xce");
         content(out, b"\0\0", body);
     },
+    publish_all: None,
     deliver: |out, body| {
         out.extend_from_slice(b"\x01\0\x01\0\0\0\x12\0\x3c\0\x3c\x01c");
         // The delivery tag counts from 1.

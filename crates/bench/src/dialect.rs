@@ -4,9 +4,13 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use courant_wire::text::{DestinationKind, reply, request};
+use courant_wire::binary;
+use courant_wire::text::{Confirm, DestinationKind, reply, request};
 
 use crate::link::{Answers, Link, Question};
+
+/// Appends messages that are published together.
+pub type PublishAll = fn(&mut Vec<u8>, &[Vec<u8>]);
 
 /// One broker's frames.
 #[derive(Clone, Copy)]
@@ -21,6 +25,8 @@ pub struct Dialect {
     pub subscriber: &'static [Question<'static>],
     /// Appends a message as it is published.
     pub publish: fn(&mut Vec<u8>, &[u8]),
+    /// Where many that are published together have one frame.
+    pub publish_all: Option<PublishAll>,
     /// Appends a message as it is delivered.
     pub deliver: fn(&mut Vec<u8>, &[u8]),
     /// The bytes of a delivered message that are the broker's own: from, until.
@@ -72,11 +78,57 @@ pub const COURANT: Dialect = Dialect {
         SYNC,
     ],
     publish: |out, body| request::publish(out, DestinationKind::Topic, b"x", body),
+    publish_all: None,
     deliver: |out, body| reply::live_msg(out, b"MSG topic:x", body),
     varies: (0, 0),
     sign_of_life: b"\n",
     has_stats: true,
 };
+
+/// Courant's binary door, live mode, topic `x`; what is published together is one frame.
+pub const BINARY: Dialect = Dialect {
+    name: "courant binary",
+    answers: Answers::Bytes,
+    publisher: &[BINARY_CONNECT, BINARY_DECLARE],
+    subscriber: &[
+        BINARY_CONNECT,
+        BINARY_DECLARE,
+        // A live subscription, number 1.
+        (
+            b"\x02\0\0\0\x22\0\0\0\x01\0\0\0\x01\x02\x02\x01x\0\
+              \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            BINARY_OK,
+        ),
+    ],
+    publish: |out, body| publish_binary(out, &[body]),
+    publish_all: Some(publish_binary),
+    deliver: |out, body| binary::reply::live(out, 1, body),
+    varies: (0, 0),
+    sign_of_life: b"\x08\0\0\0\0",
+    has_stats: true,
+};
+
+const BINARY_OK: &[u8] = b"\x80\0\0\0\x08\0\0\0\x01\0\0\0\0";
+const BINARY_CONNECT: Question<'static> = (b"\x05\0\0\0\x05\0\0\0\x01\x01", BINARY_OK);
+const BINARY_DECLARE: Question<'static> = (b"\x0b\0\0\0\x13\0\0\0\x01DECLARE topic:x", BINARY_OK);
+
+/// A PUBLISH that asks for no reply.
+fn publish_binary(out: &mut Vec<u8>, bodies: &[impl AsRef<[u8]>]) {
+    let kind = DestinationKind::Topic;
+    let head = binary::PublishHead {
+        destination: binary::Destination { kind, raw_name: b"x", key: b"" },
+        is_transient: false,
+        is_mandatory: false,
+        confirm: Confirm::Committed,
+        has_properties: false,
+    };
+    // The name is short: there is nothing to refuse.
+    let Ok(frame) = binary::request::begin_publish(out, 0, &head) else { return };
+    for body in bodies {
+        binary::request::message(out, body.as_ref());
+    }
+    frame.end(out);
+}
 
 /// The NATS client protocol, subject `x`.
 pub const NATS: Dialect = Dialect {
@@ -88,6 +140,7 @@ pub const NATS: Dialect = Dialect {
         (b"SUB x 1\r\nPING\r\n", b"PONG"),
     ],
     publish: |out, body| lines(out, &format!("PUB x {}", body.len()), body),
+    publish_all: None,
     deliver: |out, body| lines(out, &format!("MSG x 1 {}", body.len()), body),
     varies: (0, 0),
     sign_of_life: b"PONG\r\n",
@@ -105,6 +158,7 @@ pub const REDIS: Dialect = Dialect {
         let head = format!("*3\r\n$7\r\nPUBLISH\r\n$1\r\nx\r\n${}", body.len());
         lines(out, &head, body);
     },
+    publish_all: None,
     deliver: |out, body| {
         let head = format!("*3\r\n$7\r\nmessage\r\n$1\r\nx\r\n${}", body.len());
         lines(out, &head, body);
@@ -125,6 +179,7 @@ pub const MOSQUITTO: Dialect = Dialect {
         (b"\x82\x06\0\x01\0\x01x\0", b"\x90\x03\0\x01\0"),
     ],
     publish: mqtt_publish,
+    publish_all: None,
     deliver: mqtt_publish,
     varies: (0, 0),
     sign_of_life: b"",
@@ -164,6 +219,7 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
     /// The length of each.
     pub frame_bytes: usize,
+    messages: usize,
 }
 
 impl Chunk {
@@ -174,13 +230,26 @@ impl Chunk {
             write(&mut bytes, &body(number as u64, body_bytes));
         }
         let frame_bytes = bytes.len() / messages;
-        Chunk { bytes, frame_bytes }
+        Chunk { bytes, frame_bytes, messages }
+    }
+
+    /// The same as they are published together; what each takes is an average.
+    #[must_use]
+    pub fn published(messages: usize, body_bytes: usize, dialect: &Dialect) -> Chunk {
+        let Some(publish_all) = dialect.publish_all else {
+            return Chunk::new(messages, body_bytes, dialect.publish);
+        };
+        let mut bytes = Vec::new();
+        let bodies: Vec<_> = (0..messages).map(|n| body(n as u64, body_bytes)).collect();
+        publish_all(&mut bytes, &bodies);
+        let frame_bytes = bytes.len() / messages;
+        Chunk { bytes, frame_bytes, messages }
     }
 
     /// How many messages there are.
     #[must_use]
     pub fn messages(&self) -> usize {
-        self.bytes.len() / self.frame_bytes
+        self.messages
     }
 
     /// Some of the frames.

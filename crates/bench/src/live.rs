@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::cost::Usage;
-use crate::dialect::{Chunk, Dialect};
+use crate::dialect::{COURANT, Chunk, Dialect};
 use crate::report::{Costs, float};
 use crate::server::Server;
 use crate::window::Window;
@@ -67,7 +67,7 @@ pub fn run(server: &Server, dialect: &Dialect, options: &LiveOptions) -> Result<
     }
     let frame = Chunk::new(1, options.body_bytes, dialect.publish).frame_bytes;
     let per_chunk = options.chunk_bytes / frame;
-    let out = Chunk::new(per_chunk, options.body_bytes, dialect.publish);
+    let out = Chunk::published(per_chunk, options.body_bytes, dialect);
     let expected = Chunk::new(per_chunk, options.body_bytes, dialect.deliver);
     let window = Window::mine();
     let counted = Counted::read(server, dialect)?;
@@ -126,7 +126,7 @@ impl Counted {
         if !dialect.has_stats {
             return Ok(Counted::default());
         }
-        let mut control = dialect.publisher(server.address())?;
+        let mut control = COURANT.publisher(server.address())?;
         let delivered = control.counter("live_delivered")?;
         Ok(Counted { delivered, dropped: control.counter("live_dropped")? })
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use courant_bench::dialect::{COURANT, Dialect};
+use courant_bench::dialect::{BINARY, COURANT, Dialect};
 use courant_bench::live::LiveOptions;
 use courant_bench::queue::QueueOptions;
 use courant_bench::report::{Report, float};
@@ -130,6 +130,8 @@ impl Bench {
             let (pubs, subs) = (self.arguments.pubs, self.arguments.subs);
             let server = self.server()?;
             self.live(&server, &COURANT, (pubs, subs))?;
+            let server = self.server()?;
+            self.live(&server, &BINARY, (pubs, subs))?;
         }
         if self.wants(Workload::Fan) {
             for shape in [(1, 100), (100, 1)] {
