@@ -71,8 +71,9 @@ pub(crate) trait Protocol {
     /// Does one command, waiting where it has to.
     fn run(&mut self, command: &[u8]) -> impl Future<Output = Next> + Send;
 
-    /// Does settles that want no reply, wherever they stand behind messages to publish.
-    fn settle_ahead(&mut self, carry: &mut Vec<u8>);
+    /// Does settles that want no reply, wherever they stand behind messages to publish. Says how
+    /// many bytes the first command has.
+    fn settle_ahead(&mut self, carry: &mut Vec<u8>) -> usize;
 
     /// Answers a PING at the beginning of `input`, out of turn.
     fn pong_ahead(outbox: &Outbox, input: &[u8]) -> Ahead;

@@ -1,7 +1,8 @@
 //! Waiting for room to publish, without keeping room from being made.
 //!
 //! A message may wait for a full queue that this very connection consumes. So while it waits, what
-//! the client sends is still read, up to [`AHEAD_BYTES_MAX`], and settles that want no reply are
+//! the client sends is still read, up to [`AHEAD_BYTES_MAX`] behind the command that waits, and
+//! settles that want no reply are
 //! done ahead of the messages before them. Everything else keeps its turn.
 
 use crate::connection::{Protocol, read_more};
@@ -20,9 +21,9 @@ pub(crate) async fn wait_for_room(
     let outbox = Arc::clone(protocol.session().outbox());
     let mut is_ended = false;
     loop {
-        protocol.settle_ahead(carry);
+        let waiting = protocol.settle_ahead(carry);
         outbox.flush();
-        let may_read = !is_ended && carry.len() < AHEAD_BYTES_MAX;
+        let may_read = !is_ended && carry.len() < waiting + AHEAD_BYTES_MAX;
         tokio::select! {
             biased;
             () = protocol.session().room() => return true,

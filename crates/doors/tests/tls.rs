@@ -48,8 +48,18 @@ async fn open(files: &Files, tls_required: bool) -> (Broker, Listening) {
 
 type Sealed = BufReader<StreamOwned<ClientConnection, TcpStream>>;
 
-/// A client that trusts one certificate.
+/// A client that trusts one certificate, connected in text.
 fn dial(address: SocketAddr, trusted: &Files) -> std::io::Result<Sealed> {
+    let mut stream = shake(address, trusted)?;
+    stream.get_mut().write_all(b"CONNECT\n")?;
+    let mut line = String::new();
+    stream.read_line(&mut line)?;
+    assert_eq!(line, "OK\n");
+    Ok(stream)
+}
+
+/// The same, before it said anything.
+fn shake(address: SocketAddr, trusted: &Files) -> std::io::Result<Sealed> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.der.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -63,13 +73,7 @@ fn dial(address: SocketAddr, trusted: &Files) -> std::io::Result<Sealed> {
     let socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
-    let mut stream = StreamOwned::new(connection, socket);
-    stream.write_all(b"CONNECT\n")?;
-    let mut stream = BufReader::new(stream);
-    let mut line = String::new();
-    stream.read_line(&mut line)?;
-    assert_eq!(line, "OK\n");
-    Ok(stream)
+    Ok(BufReader::new(StreamOwned::new(connection, socket)))
 }
 
 fn say(stream: &mut Sealed, text: &str) {
@@ -152,6 +156,32 @@ async fn the_clear_and_tls_share_a_port_unless_tls_is_required() {
     listening.set_tls(None, false).unwrap();
     let without = blocking(move || told(address, b"\x16\x03\x01\x02\x00\x01")).await;
     assert!(without.starts_with("ERR 113 not-supported "), "{without}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn binary_goes_through_tls_and_is_told_in_binary_that_it_has_to() {
+    let files = files();
+    let (_broker, listening) = open(&files, true).await;
+    let address = listening.local_addr();
+    blocking(move || {
+        let mut stream = shake(address, &files).unwrap();
+        let said = b"\x05\0\0\0\x05\0\0\0\x01\x01\x04\0\0\0\x04\0\0\0\x02\x13\0\0\0\x04\0\0\0\x03";
+        stream.get_mut().write_all(said).unwrap();
+        let mut told = Vec::new();
+        stream.read_to_end(&mut told).unwrap();
+        let expected = b"\x80\0\0\0\x08\0\0\0\x01\0\0\0\0\x86\0\0\0\x04\0\0\0\x02\
+                         \x80\0\0\0\x08\0\0\0\x03\0\0\0\0";
+        assert_eq!(told, expected);
+        let mut clear = TcpStream::connect(address).unwrap();
+        clear.set_read_timeout(Some(PATIENCE)).unwrap();
+        clear.write_all(b"\x05\0\0\0\x05\0\0\0\x01\x01").unwrap();
+        let mut told = Vec::new();
+        let _ = clear.read_to_end(&mut told);
+        // REFUSED, whatever its length; then req, index and count; 305, the connection, changed.
+        assert_eq!(told[0], 0x8f, "{told:?}");
+        assert_eq!(told[5..21], *b"\0\0\0\0\0\0\0\0\0\0\0\0\x01\x31\x02\x01");
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

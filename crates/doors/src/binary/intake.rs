@@ -42,13 +42,16 @@ impl Protocol for Talk {
         self.run_one(req, command).await
     }
 
-    fn settle_ahead(&mut self, carry: &mut Vec<u8>) {
-        let mut at = 0;
+    fn settle_ahead(&mut self, carry: &mut Vec<u8>) -> usize {
+        let (mut at, mut first) = (0, 0);
         while let Some(Decoded::Command { req, command, consumed }) =
             carry.get(at..).map(|ahead| decode(ahead, &Limits::DEFAULT))
         {
             match command {
-                Command::Publish(_) | Command::Ping | Command::Pong => at += consumed,
+                Command::Publish(_) | Command::Ping | Command::Pong => {
+                    at += consumed;
+                    first = if first == 0 { at } else { first };
+                }
                 Command::Settle(settle) if req == 0 => {
                     let mut batch = SettleBatch::default();
                     batch.add(req, &settle);
@@ -56,9 +59,10 @@ impl Protocol for Talk {
                     self.settle(&mut batch, is_synced);
                     carry.drain(at..at + consumed);
                 }
-                _ => return,
+                _ => break,
             }
         }
+        first
     }
 
     fn pong_ahead(outbox: &Outbox, input: &[u8]) -> Ahead {

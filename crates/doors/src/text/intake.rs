@@ -92,8 +92,8 @@ impl Protocol for Talk {
     }
 
     /// In the carried bytes a PONG takes the place of each, which counts as a command as it did.
-    fn settle_ahead(&mut self, carry: &mut Vec<u8>) {
-        let (mut at, mut ordinal) = (0, self.ordinal);
+    fn settle_ahead(&mut self, carry: &mut Vec<u8>) -> usize {
+        let (mut at, mut first, mut ordinal) = (0, 0, self.ordinal);
         while !self.words.is_verbose {
             let mut batch = SettleBatch::default();
             let consumed = match decode(&carry[at..], &Limits::DEFAULT) {
@@ -106,6 +106,7 @@ impl Protocol for Talk {
                     match &command {
                         Command::Publish(_) | Command::Ping { .. } | Command::Pong => {
                             at += consumed;
+                            first = if first == 0 { at } else { first };
                             continue;
                         }
                         Command::Ack(settle)
@@ -116,19 +117,20 @@ impl Protocol for Talk {
                         {
                             let verb = command.verb();
                             if Self::add_settle(verb, settle, ordinal, &mut batch).is_err() {
-                                return;
+                                return first;
                             }
                         }
-                        _ => return,
+                        _ => return first,
                     }
                     self.settle(&mut batch, false);
                     consumed
                 }
-                Decoded::Incomplete { .. } | Decoded::Refused { .. } => return,
+                Decoded::Incomplete { .. } | Decoded::Refused { .. } => return first,
             };
             carry.splice(at..at + consumed, NOTHING.iter().copied());
             at += NOTHING.len();
         }
+        first
     }
     fn pong_ahead(outbox: &Outbox, input: &[u8]) -> Ahead {
         match decode(input, &Limits::DEFAULT) {

@@ -21,7 +21,11 @@ pub(crate) const TOPIC: DestinationKind = DestinationKind::Topic;
 pub(crate) const EXCHANGE: DestinationKind = DestinationKind::Exchange;
 
 pub(crate) async fn open() -> (Broker, Listening) {
-    let broker = Broker::in_memory(Options::default()).unwrap();
+    open_with(Options::default()).await
+}
+
+pub(crate) async fn open_with(options: Options) -> (Broker, Listening) {
+    let broker = Broker::in_memory(options).unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let options = NativeOptions { address, ..NativeOptions::default() };
     let listening = native::listen(broker.clone(), options).await.unwrap();

@@ -4,7 +4,9 @@
 
 mod client;
 
-use client::{Client, EXCHANGE, PATIENCE, QUEUE, TOPIC, open, publish, subscription, text, to};
+use client::{
+    Client, EXCHANGE, PATIENCE, QUEUE, TOPIC, open, open_with, publish, subscription, text, to,
+};
 use courant_wire::binary::{
     Get, Header, Property, PublishHead, Subscribe, Value, Verdict, request,
 };
@@ -257,6 +259,34 @@ async fn a_frame_that_waits_for_room_goes_on_where_it_stopped() {
     }
     let confirmed = confirmed.concat().replace("CONFIRM", "").replace(" committed 1 id", "");
     assert_eq!(confirmed, " 2:0+1 2:1+1 2:2+1 3:0+1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settles_are_read_behind_a_large_frame_that_waits() {
+    let (_broker, listening) = open().await;
+    let mut client = Client::new(&listening).await;
+    client.line("DECLARE queue:q max_length:1 overflow:block").await;
+    client.subscribes(1, QUEUE, "q", false).await;
+    let large = "x".repeat(400_000);
+    client.publishes(0, to(QUEUE, "q", ""), &[&large, &large, &large, "end"]).await;
+    for _ in 0..3 {
+        client.hears(&["DELIVER 1 xxxx"]).await;
+        let handle = *client.handles.last().unwrap();
+        client.settles(0, Verdict::Ack, &[handle]).await;
+    }
+    client.hears(&["DELIVER 1 end"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishers_are_told_of_alarms() {
+    let short = |memory_max_bytes| courant::Limits { memory_max_bytes, ..Default::default() };
+    let options = courant::Options { limits: short(1), ..Default::default() };
+    let (broker, listening) = open_with(options).await;
+    let mut client = Client::new(&listening).await;
+    client.publishes(2, to(QUEUE, "q", ""), &["a", "b"]).await;
+    client.hears(&["BLOCKED memory", "REFUSED 2:0+2 613 Nothing memory is short"]).await;
+    broker.set_limits(short(1 << 50));
+    client.hears(&["UNBLOCKED"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
