@@ -6,8 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::amqp::RABBITMQ;
+use crate::amqp::{RABBITMQ, RABBITMQ_DURABLE};
 use crate::dialect::{Dialect, MOSQUITTO, NATS, REDIS};
+use crate::durable::Durable;
+use crate::jetstream::JETSTREAM;
+use crate::redis_stream::REDIS_STREAM;
 use crate::server::{Server, free_port};
 
 /// What one is started for.
@@ -26,6 +29,8 @@ pub struct Place<'a> {
 pub struct Peer {
     /// What it speaks.
     pub dialect: Dialect,
+    /// How it keeps messages, if it does.
+    pub durable: Option<Durable>,
     /// Its program: on the PATH if it is only a name.
     program: &'static str,
     /// What makes it tell its version, in its first line.
@@ -38,24 +43,28 @@ pub struct Peer {
 pub const PEERS: &[Peer] = &[
     Peer {
         dialect: NATS,
+        durable: Some(JETSTREAM),
         program: "nats-server",
         version: &["nats-server", "--version"],
         commands: |place| Ok(vec![nats(place)]),
     },
     Peer {
         dialect: REDIS,
+        durable: Some(REDIS_STREAM),
         program: "redis-server",
         version: &["redis-server", "--version"],
         commands: |place| Ok(vec![redis(place)]),
     },
     Peer {
         dialect: RABBITMQ,
+        durable: Some(RABBITMQ_DURABLE),
         program: RABBITMQ_PROGRAM,
         version: &["dpkg-query", "-W", "rabbitmq-server"],
         commands: rabbitmq,
     },
     Peer {
         dialect: MOSQUITTO,
+        durable: None,
         program: "mosquitto",
         version: &["mosquitto", "-h"],
         commands: mosquitto,

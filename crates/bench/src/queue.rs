@@ -21,13 +21,17 @@ use crate::server::Server;
 use crate::window::Window;
 
 const NAME: &[u8] = b"bench";
+/// Bytes of a durable message.
+pub(crate) const BODY_BYTES: usize = 256;
+/// Durable messages that may be unconfirmed.
+pub(crate) const IN_FLIGHT: usize = 1000;
 /// Messages of one circle of bodies.
-const CIRCLE: usize = 1000;
+pub(crate) const CIRCLE: usize = 1000;
 /// Transient messages on their way.
 const TRANSIENT_ON_WAY: u64 = 16_000;
 /// Durable messages that wait for their consumer: so many that it does not hold the publisher
 /// back, so few that it stays near.
-const DURABLE_ON_WAY: u64 = 50_000;
+pub(crate) const DURABLE_ON_WAY: u64 = 50_000;
 
 const CONNECT: Question<'static> = (b"CONNECT {\"verbose\":false}\n", b"OK");
 
@@ -46,6 +50,21 @@ pub struct QueueOptions {
     pub credit: u32,
     /// How long publishing goes on.
     pub duration: Duration,
+}
+
+impl QueueOptions {
+    /// Durable, acknowledged: 256 bytes, 1,000 in flight.
+    #[must_use]
+    pub fn durable(credit: u32, duration: Duration) -> QueueOptions {
+        QueueOptions {
+            is_durable: true,
+            acks: true,
+            body_bytes: BODY_BYTES,
+            in_flight: IN_FLIGHT,
+            credit,
+            duration,
+        }
+    }
 }
 
 /// What a run showed.

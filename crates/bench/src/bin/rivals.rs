@@ -13,9 +13,10 @@ use courant_bench::contest::{Contest, Measure};
 use courant_bench::dialect::{COURANT, Dialect};
 use courant_bench::live::LiveOptions;
 use courant_bench::peer::{PEERS, Peer};
+use courant_bench::queue::QueueOptions;
 use courant_bench::report::float;
 use courant_bench::server::{Server, binary};
-use courant_bench::{latency, live};
+use courant_bench::{durable, latency, live, queue};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Workload {
@@ -27,6 +28,8 @@ enum Workload {
     FanIn,
     /// Live path at 5,000 and 50,000 messages a second
     Latency,
+    /// Durable queue, 256 bytes, 1,000 in flight: confirm, deliver, acknowledge
+    Durable,
 }
 
 /// Measure Courant and other brokers under the same load
@@ -149,7 +152,7 @@ impl Run {
 
     fn measure(&mut self, at: usize, workload: Workload) -> Result<()> {
         let dialect = self.brokers[at].map_or(&COURANT, |peer| &peer.dialect);
-        let server = self.start(at, false)?;
+        let server = self.start(at, workload == Workload::Durable)?;
         match workload {
             Workload::Live => self.live(at, &server, dialect, ("live 16 B, 1→1", 1, 1)),
             Workload::FanOut => self.live(at, &server, dialect, ("live 16 B, 1→100", 1, 100)),
@@ -158,6 +161,7 @@ impl Run {
                 self.latency(at, &server, dialect, ("latency at 5,000/s", 5_000))?;
                 self.latency(at, &server, dialect, ("latency at 50,000/s", 50_000))
             }
+            Workload::Durable => self.durable(at, &server),
         }
     }
 
@@ -192,11 +196,34 @@ impl Run {
         Ok(())
     }
 
+    fn durable(&mut self, at: usize, server: &Server) -> Result<()> {
+        let (costs, confirmed) = match self.brokers[at] {
+            None => {
+                let run = queue::run(server, &QueueOptions::durable(CREDIT, self.duration()))?;
+                (run.costs, run.confirmed_per_second.unwrap_or_default())
+            }
+            Some(peer) => {
+                let kept = peer.durable.context("it keeps no messages in this protocol")?;
+                durable::run(server, &kept, self.duration())?
+            }
+        };
+        let (name, messages) = ("durable 256 B", float(costs.messages));
+        self.contest.add(at, name, CONFIRMED, confirmed);
+        self.contest.add(at, name, RATE, messages / costs.seconds);
+        self.contest.add(at, name, PER_CPU_SECOND, messages / float(costs.broker_ns) * 1e9);
+        Ok(())
+    }
+
     fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.arguments.seconds)
     }
 }
 
+/// Credit that never runs out.
+const CREDIT: u32 = 65_535;
+
+const CONFIRMED: Measure =
+    Measure { name: "confirmed", unit: "msg/s", decimals: 0, more_is_better: true };
 const RATE: Measure =
     Measure { name: "delivered", unit: "msg/s", decimals: 0, more_is_better: true };
 const PER_CPU_SECOND: Measure =

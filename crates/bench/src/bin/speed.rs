@@ -202,15 +202,7 @@ impl Bench {
     fn durable(&mut self, name: &str, credit: u32) -> Result<()> {
         let sync = disk::sync_seconds(&self.arguments.folder, SYNC_BYTES)?;
         let server = self.server()?;
-        let options = QueueOptions {
-            is_durable: true,
-            acks: true,
-            body_bytes: 256,
-            in_flight: 1000,
-            credit,
-            duration: self.duration(),
-        };
-        let run = queue::run(&server, &options)?;
+        let run = queue::run(&server, &QueueOptions::durable(credit, self.duration()))?;
         self.report.add_costs(name, &run.costs);
         let confirmed = run.confirmed_per_second.unwrap_or_default();
         self.report.add(name, ("confirmed", "msg/s", 0), confirmed);
