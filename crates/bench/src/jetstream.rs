@@ -24,7 +24,8 @@ pub const JETSTREAM: Durable = Durable {
         (
             b"SUB d 2\r\nSUB _J 1\r\nPUB $JS.API.CONSUMER.CREATE.bench.c _J 134\r\n\
               {\"stream_name\":\"bench\",\"config\":{\"name\":\"c\",\"durable_name\":\"c\",\
-              \"deliver_subject\":\"d\",\"ack_policy\":\"explicit\",\"max_ack_pending\":65535}}\r\n",
+              \"deliver_subject\":\"d\",\"ack_policy\":\"explicit\",\
+              \"max_ack_pending\":65535}}\r\n",
             b"{\"type\":\"io.nats.jetstream.api.v1.consumer_create_response\",\"stream_name\"",
         ),
     ],

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use courant_bench::contest::{Contest, Measure};
-use courant_bench::dialect::{COURANT, Dialect};
+use courant_bench::dialect::{BINARY, COURANT, Dialect};
 use courant_bench::live::LiveOptions;
 use courant_bench::peer::{PEERS, Peer};
 use courant_bench::queue::QueueOptions;
@@ -77,8 +77,22 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// One that takes part; ourselves if it is no peer.
-type Broker = Option<&'static Peer>;
+/// One that takes part.
+#[derive(Clone, Copy)]
+enum Broker {
+    /// Ourselves, through one of our doors.
+    Own(&'static Dialect),
+    Peer(&'static Peer),
+}
+
+impl Broker {
+    fn dialect(self) -> &'static Dialect {
+        match self {
+            Broker::Own(dialect) => dialect,
+            Broker::Peer(peer) => &peer.dialect,
+        }
+    }
+}
 
 struct Run {
     arguments: Arguments,
@@ -91,8 +105,9 @@ impl Run {
     fn new(arguments: Arguments) -> Result<Run> {
         let version = std::process::Command::new(binary()?).arg("--version").output()?;
         let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
-        let mut brokers = vec![None];
-        let mut names = vec![(COURANT.name.to_owned(), version)];
+        let mut brokers = vec![Broker::Own(&COURANT), Broker::Own(&BINARY)];
+        let mut names = vec![(COURANT.name.to_owned(), version.clone())];
+        names.push((BINARY.name.to_owned(), version));
         for peer in PEERS {
             let name = peer.dialect.name.to_owned();
             let is_wanted = arguments.peers.is_empty() || arguments.peers.contains(&name);
@@ -101,7 +116,7 @@ impl Run {
                 false => "NOT measured: not installed".to_owned(),
                 true => peer.version().unwrap_or_else(|error| format!("unknown: {error:#}")),
             };
-            brokers.push(Some(peer));
+            brokers.push(Broker::Peer(peer));
             names.push((name, version));
         }
         Ok(Run { arguments, brokers, contest: Contest::new(names), has_own_failed: false })
@@ -123,8 +138,8 @@ impl Run {
                     continue;
                 }
                 if let Err(error) = self.measure(at, workload) {
-                    let name = self.brokers[at].map_or(COURANT.name, |peer| peer.dialect.name);
-                    self.has_own_failed |= self.brokers[at].is_none();
+                    let name = self.brokers[at].dialect().name;
+                    self.has_own_failed |= at == 0;
                     self.contest.remark(format!(
                         "NOT measured in round {round}: {name}, {workload:?}: {error:#}"
                     ));
@@ -135,23 +150,21 @@ impl Run {
 
     fn takes_part(&self, at: usize) -> bool {
         let wanted = &self.arguments.peers;
-        self.brokers[at].is_none_or(|peer| {
-            let is_wanted =
-                wanted.is_empty() || wanted.iter().any(|name| name == peer.dialect.name);
-            is_wanted && peer.is_installed()
-        })
+        let Broker::Peer(peer) = self.brokers[at] else { return true };
+        let is_wanted = wanted.is_empty() || wanted.iter().any(|name| name == peer.dialect.name);
+        is_wanted && peer.is_installed()
     }
 
     fn start(&self, at: usize, is_durable: bool) -> Result<Server> {
         let folder = &self.arguments.folder;
         match self.brokers[at] {
-            None => Server::start(&binary()?, folder),
-            Some(peer) => peer.start(folder, is_durable),
+            Broker::Own(_) => Server::start(&binary()?, folder),
+            Broker::Peer(peer) => peer.start(folder, is_durable),
         }
     }
 
     fn measure(&mut self, at: usize, workload: Workload) -> Result<()> {
-        let dialect = self.brokers[at].map_or(&COURANT, |peer| &peer.dialect);
+        let dialect = self.brokers[at].dialect();
         let server = self.start(at, workload == Workload::Durable)?;
         match workload {
             Workload::Live => self.live(at, &server, dialect, ("live 16 B, 1→1", 1, 1)),
@@ -198,11 +211,12 @@ impl Run {
 
     fn durable(&mut self, at: usize, server: &Server) -> Result<()> {
         let (costs, confirmed) = match self.brokers[at] {
-            None => {
+            Broker::Own(door) => {
+                ensure!(door.name == COURANT.name, "only the text door is measured with queues");
                 let run = queue::run(server, &QueueOptions::durable(CREDIT, self.duration()))?;
                 (run.costs, run.confirmed_per_second.unwrap_or_default())
             }
-            Some(peer) => {
+            Broker::Peer(peer) => {
                 let kept = peer.durable.context("it keeps no messages in this protocol")?;
                 durable::run(server, &kept, self.duration())?
             }
