@@ -229,8 +229,7 @@ impl Chunk {
         for number in 0..messages {
             write(&mut bytes, &body(number as u64, body_bytes));
         }
-        let frame_bytes = bytes.len() / messages;
-        Chunk { bytes, frame_bytes, messages }
+        Chunk::of(bytes, messages)
     }
 
     /// The same as they are published together; what each takes is an average.
@@ -242,6 +241,12 @@ impl Chunk {
         let mut bytes = Vec::new();
         let bodies: Vec<_> = (0..messages).map(|n| body(n as u64, body_bytes)).collect();
         publish_all(&mut bytes, &bodies);
+        Chunk::of(bytes, messages)
+    }
+
+    /// So many messages in these bytes; what each takes is an average.
+    #[must_use]
+    pub fn of(bytes: Vec<u8>, messages: usize) -> Chunk {
         let frame_bytes = bytes.len() / messages;
         Chunk { bytes, frame_bytes, messages }
     }

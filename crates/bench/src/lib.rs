@@ -19,6 +19,7 @@ pub mod dialect;
 pub mod disk;
 pub mod durable;
 pub mod engine;
+mod frames;
 pub mod jetstream;
 pub mod latency;
 pub mod link;

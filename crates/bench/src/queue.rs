@@ -15,6 +15,7 @@ use courant_wire::text::{DestinationKind, reply, request};
 use crate::consumer::Consumer;
 use crate::cost::Usage;
 use crate::dialect::Chunk;
+use crate::frames;
 use crate::link::{Link, Question};
 use crate::report::{Costs, float};
 use crate::server::Server;
@@ -38,6 +39,8 @@ const CONNECT: Question<'static> = (b"CONNECT {\"verbose\":false}\n", b"OK");
 /// What is run.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueOptions {
+    /// Whether both sides speak binary.
+    pub is_binary: bool,
     /// Whether messages are committed and confirmed.
     pub is_durable: bool,
     /// Whether the consumer acknowledges; if not, the broker settles what it sends.
@@ -53,10 +56,11 @@ pub struct QueueOptions {
 }
 
 impl QueueOptions {
-    /// Durable, acknowledged: 256 bytes, 1,000 in flight.
+    /// Durable, acknowledged, in text: 256 bytes, 1,000 in flight.
     #[must_use]
     pub fn durable(credit: u32, duration: Duration) -> QueueOptions {
         QueueOptions {
+            is_binary: false,
             is_durable: true,
             acks: true,
             body_bytes: BODY_BYTES,
@@ -84,26 +88,15 @@ pub fn run(server: &Server, options: &QueueOptions) -> Result<QueueRun> {
     let durable = if options.is_durable { "yes" } else { "no" };
     control.ask(&(format!("DECLARE queue:bench durable:{durable} req:d\n").as_bytes(), b"OK"))?;
     let consumer = subscribe(server, options)?;
-    let verbose = format!("CONNECT {{\"verbose\":{}}}\n", options.is_durable);
-    let publisher = Link::greeted(server.address(), &[(verbose.as_bytes(), b"OK")])?.into_stream();
-
-    let out = Chunk::new(CIRCLE, options.body_bytes, |out, body| {
-        request::publish(out, DestinationKind::Queue, NAME, body);
-    });
-    let suffixes = Chunk::new(CIRCLE, options.body_bytes, |out, body| {
-        reply::live_msg(out, b"", body);
-    });
-    let mut prefix = Vec::new();
-    reply::msg_prefix(&mut prefix, b"queue:bench", Some(b"c"), None);
+    let publisher = connect(server, options)?;
+    let out = outgoing(options)?;
     let window = Window::mine();
     let end = consumer.try_clone()?;
-    let consumer = Consumer::new(consumer, &prefix, &suffixes, options.acks);
-
     let batches = control.counter("batches_committed")?;
     let (broker, client) = (server.usage()?, Usage::of(std::process::id())?);
     let begun = Instant::now();
     let (published, consumed) = std::thread::scope(|scope| {
-        let consuming = scope.spawn(|| consumer.run(&window));
+        let consuming = scope.spawn(|| consume(consumer, &window, options));
         let published = publish(publisher, &out, &window, options);
         let settled = published.is_ok().then(|| settled(&mut control, server));
         let _ = end.shutdown(std::net::Shutdown::Read);
@@ -130,8 +123,44 @@ pub fn run(server: &Server, options: &QueueOptions) -> Result<QueueRun> {
     Ok(QueueRun { costs, confirmed_per_second: confirmed, messages_per_batch })
 }
 
+/// The publisher's connection.
+fn connect(server: &Server, options: &QueueOptions) -> Result<TcpStream> {
+    if options.is_binary {
+        return frames::publisher(server.address());
+    }
+    let verbose = format!("CONNECT {{\"verbose\":{}}}\n", options.is_durable);
+    Ok(Link::greeted(server.address(), &[(verbose.as_bytes(), b"OK")])?.into_stream())
+}
+
+/// What is published, again and again.
+fn outgoing(options: &QueueOptions) -> Result<Chunk> {
+    if options.is_binary {
+        return frames::chunk(NAME, u32::from(options.is_durable), CIRCLE, options.body_bytes);
+    }
+    Ok(Chunk::new(CIRCLE, options.body_bytes, |out, body| {
+        request::publish(out, DestinationKind::Queue, NAME, body);
+    }))
+}
+
+/// Consumes until the stream ends.
+fn consume(stream: TcpStream, window: &Window, options: &QueueOptions) -> Result<u64> {
+    if options.is_binary {
+        let bodies = Chunk::new(CIRCLE, options.body_bytes, Vec::extend_from_slice);
+        return frames::consume(stream, &bodies, options.acks, window);
+    }
+    let suffixes = Chunk::new(CIRCLE, options.body_bytes, |out, body| {
+        reply::live_msg(out, b"", body);
+    });
+    let mut prefix = Vec::new();
+    reply::msg_prefix(&mut prefix, b"queue:bench", Some(b"c"), None);
+    Consumer::new(stream, &prefix, &suffixes, options.acks).run(window)
+}
+
 /// The consumer's connection.
 fn subscribe(server: &Server, options: &QueueOptions) -> Result<TcpStream> {
+    if options.is_binary {
+        return frames::consumer(server.address(), NAME, options);
+    }
     let ack = if options.acks { "manual" } else { "auto" };
     let credit = options.credit;
     let said = format!("SUB queue:bench sub_id:c ack:{ack} credit:{credit} req:s\n");
@@ -173,7 +202,9 @@ fn publish(
     options: &QueueOptions,
 ) -> Result<PublishedAll> {
     let begun = Instant::now();
-    let messages = if options.is_durable {
+    let messages = if options.is_durable && options.is_binary {
+        frames::publish_confirmed(stream, chunk, window, options)?
+    } else if options.is_durable {
         publish_confirmed(stream, chunk, window, options)?
     } else {
         publish_only(stream, chunk, window, options)?

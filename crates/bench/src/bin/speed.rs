@@ -141,6 +141,7 @@ impl Bench {
         }
         if self.wants(Workload::Durable) {
             self.durable("durable 256 B", CREDIT_WIDE)?;
+            self.durable(&format!("{} durable 256 B", BINARY.name), CREDIT_WIDE)?;
         }
         if self.wants(Workload::DurableTight) {
             let credit = self.arguments.credit;
@@ -148,6 +149,7 @@ impl Bench {
         }
         if self.wants(Workload::Transient) {
             self.transient("transient 16 B", true, CREDIT_WIDE)?;
+            self.transient(&format!("{} transient 16 B", BINARY.name), true, CREDIT_WIDE)?;
         }
         if self.wants(Workload::TransientTight) {
             let credit = self.arguments.credit;
@@ -202,7 +204,9 @@ impl Bench {
     fn durable(&mut self, name: &str, credit: u32) -> Result<()> {
         let sync = disk::sync_seconds(&self.arguments.folder, SYNC_BYTES)?;
         let server = self.server()?;
-        let run = queue::run(&server, &QueueOptions::durable(credit, self.duration()))?;
+        let durable = QueueOptions::durable(credit, self.duration());
+        let is_binary = name.starts_with(BINARY.name);
+        let run = queue::run(&server, &QueueOptions { is_binary, ..durable })?;
         self.report.add_costs(name, &run.costs);
         let confirmed = run.confirmed_per_second.unwrap_or_default();
         self.report.add(name, ("confirmed", "msg/s", 0), confirmed);
@@ -216,6 +220,7 @@ impl Bench {
     fn transient(&mut self, name: &str, acks: bool, credit: u32) -> Result<()> {
         let server = self.server()?;
         let options = QueueOptions {
+            is_binary: name.starts_with(BINARY.name),
             is_durable: false,
             acks,
             body_bytes: 16,
