@@ -37,7 +37,7 @@ const HEALTHY: &str = "queue:healthy";
 const BODY_BYTES: usize = 16 << 10;
 
 /// Memory of the broker that is no page of a file. What the limits allow together is some 150 MiB;
-/// the rest is what the allocator keeps while other work takes the cores (279 MiB were seen).
+/// the rest is what the allocator keeps for a while (279 MiB in all were seen).
 const ANONYMOUS_BYTES_MAX: u64 = 320 << 20;
 /// The healthy pair's p99 under abuse, as a multiple of the one without.
 const LATENCY_TIMES_MAX: f64 = 2.0;
