@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 mod client;
+mod cuts;
 
 use client::{
     Client, EXCHANGE, PATIENCE, QUEUE, TOPIC, open, open_with, publish, subscription, text, to,
