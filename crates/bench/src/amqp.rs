@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail, ensure};
 
 use crate::dialect::Dialect;
-use crate::durable::{Durable, Ear, Heard};
+use crate::durable::{Durable, Ear, Hear, Heard};
 use crate::link::{Answers, Question};
 
 const GREET: Question<'static> = (b"AMQP\0\0\x09\x01", b"en_US\xce");
@@ -81,6 +81,7 @@ pub const RABBITMQ_DURABLE: Durable = Durable {
         // Delivery mode 2.
         content(out, b"\x10\0\x02", body);
     },
+    before: |_, _| {},
     ear: || Box::new(AmqpEar::default()),
 };
 
@@ -110,42 +111,43 @@ struct AmqpEar {
 }
 
 impl Ear for AmqpEar {
-    fn take<'a>(
+    fn take(
         &mut self,
-        input: &'a [u8],
+        input: &[u8],
         answer: &mut Vec<u8>,
-    ) -> Result<Option<(usize, Heard<'a>)>> {
+        hear: Hear<'_>,
+    ) -> Result<Option<usize>> {
         let Some((head, rest)) = input.split_first_chunk::<7>() else { return Ok(None) };
         let length = u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize;
         let Some(payload) = rest.get(..length) else { return Ok(None) };
         let Some(end) = rest.get(length) else { return Ok(None) };
         ensure!(*end == 0xce, "a frame of {length} bytes ends with {end:#x}");
-        let heard = match head[0] {
-            1 => self.method(payload)?,
+        match head[0] {
+            1 => self.method(payload, hear)?,
             3 => {
                 answer.extend_from_slice(b"\x01\0\x01\0\0\0\x0d\0\x3c\0\x50");
                 answer.extend_from_slice(&self.delivery_tag);
                 answer.extend_from_slice(b"\0\xce");
-                Heard::Message(payload)
+                hear(Heard::Message(payload))?;
             }
-            _ => Heard::Nothing,
-        };
-        Ok(Some((8 + length, heard)))
+            _ => {}
+        }
+        Ok(Some(8 + length))
     }
 }
 
 impl AmqpEar {
-    fn method(&mut self, payload: &[u8]) -> Result<Heard<'static>> {
+    fn method(&mut self, payload: &[u8], hear: Hear<'_>) -> Result<()> {
         match payload {
             // basic.deliver to `c`.
             [0, 0x3c, 0, 0x3c, 1, b'c', rest @ ..] if rest.len() >= 8 => {
                 self.delivery_tag.copy_from_slice(&rest[..8]);
-                Ok(Heard::Nothing)
+                Ok(())
             }
             // basic.ack of the broker: a confirm.
             [0, 0x3c, 0, 0x50, tag @ .., multiple] => {
                 let tag = u64::from_be_bytes(tag.try_into()?);
-                Ok(Heard::Confirmed(self.confirm(tag, *multiple != 0)))
+                hear(Heard::Confirmed(self.confirm(tag, *multiple != 0)))
             }
             _ => bail!("rabbitmq-server says {}", payload.escape_ascii()),
         }
@@ -172,7 +174,7 @@ impl AmqpEar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::durable::cut_anywhere;
+    use crate::durable::{cut_anywhere, is_refused};
 
     /// Every frame says its length, and ends with 0xce.
     fn walk(mut frames: &[u8]) -> usize {
@@ -226,6 +228,6 @@ mod tests {
     #[test]
     fn a_close_is_an_error() {
         let close = b"\x01\0\x01\0\0\0\x04\0\x14\0\x28\xce";
-        assert!((RABBITMQ_DURABLE.ear)().take(close, &mut Vec::new()).is_err());
+        assert!(is_refused(RABBITMQ_DURABLE.ear, close));
     }
 }

@@ -132,12 +132,27 @@ impl Row {
         let Some(runs) = self.sorted(broker) else { return "NOT measured".to_owned() };
         let decimals = self.measure.decimals;
         let (least, median, most) = (runs[0], runs[runs.len() / 2], runs[runs.len() - 1]);
-        let mut cell = format!("{median:.decimals$} ({least:.decimals$} – {most:.decimals$})");
+        let [median, least, most] = [median, least, most].map(|figure| grouped(figure, decimals));
+        let mut cell = format!("{median} ({least} – {most})");
         if let Some(ratio) = self.times_better(broker) {
             let _ = write!(cell, " **{ratio:.1}×**");
         }
         cell
     }
+}
+
+/// With a comma between thousands.
+fn grouped(figure: f64, decimals: usize) -> String {
+    let text = format!("{figure:.decimals$}");
+    let digits = text.find('.').unwrap_or(text.len());
+    let mut grouped = String::new();
+    for (at, sign) in text.char_indices() {
+        if at > 0 && at < digits && (digits - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(sign);
+    }
+    grouped
 }
 
 #[cfg(test)]
@@ -147,6 +162,13 @@ mod tests {
     const RATE: Measure =
         Measure { name: "rate", unit: "msg/s", decimals: 0, more_is_better: true };
     const P50: Measure = Measure { name: "p50", unit: "µs", decimals: 1, more_is_better: false };
+
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!(grouped(1_234_567.0, 0), "1,234,567");
+        assert_eq!(grouped(123.0, 0), "123");
+        assert_eq!(grouped(4321.5678, 2), "4,321.57");
+    }
 
     #[test]
     fn medians_are_compared_with_the_first_broker() {

@@ -108,8 +108,8 @@ pub const BINARY: Dialect = Dialect {
     has_stats: true,
 };
 
-const BINARY_OK: &[u8] = b"\x80\0\0\0\x08\0\0\0\x01\0\0\0\0";
-const BINARY_CONNECT: Question<'static> = (b"\x05\0\0\0\x05\0\0\0\x01\x01", BINARY_OK);
+pub(crate) const BINARY_OK: &[u8] = b"\x80\0\0\0\x08\0\0\0\x01\0\0\0\0";
+pub(crate) const BINARY_CONNECT: Question<'static> = (b"\x05\0\0\0\x05\0\0\0\x01\x01", BINARY_OK);
 const BINARY_DECLARE: Question<'static> = (b"\x0b\0\0\0\x13\0\0\0\x01DECLARE topic:x", BINARY_OK);
 
 /// A PUBLISH that asks for no reply.

@@ -1,12 +1,12 @@
-//! Durable queues of other brokers: publish with confirms, deliver, acknowledge, as [`queue`] does
-//! it with Courant.
+//! Durable queues of other brokers, and of the binary door: publish with confirms, deliver, acknowledge, as
+//! [`queue`] does it through the text door.
 //!
 //! The publisher keeps 1,000 messages unconfirmed. One consumer compares every body with
 //! what was published, in order, and acknowledges it.
 //!
 //! [`queue`]: crate::queue
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,8 @@ pub struct Durable {
     pub consumer: &'static [Question<'static>],
     /// Appends a message as it is published; all have one length.
     pub publish: fn(&mut Vec<u8>, &[u8]),
+    /// Appends what stands before so many bytes of messages that are published together.
+    pub before: fn(&mut Vec<u8>, usize),
     /// Understands what the broker says under load, on one connection.
     pub ear: fn() -> Box<dyn Ear>,
 }
@@ -46,26 +48,24 @@ impl std::fmt::Debug for Durable {
 /// What a broker said.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard<'a> {
-    /// Nothing that counts.
-    Nothing,
     /// So many more messages are confirmed.
     Confirmed(u64),
     /// A message came, with this body.
     Message(&'a [u8]),
 }
 
+/// Who is told of it.
+pub type Hear<'a> = &'a mut dyn FnMut(Heard<'_>) -> Result<()>;
+
 /// Understands one connection.
 pub trait Ear: Send {
-    /// Takes the first thing said, if it is there whole: how many bytes it has, and what it means.
-    /// Appends what is to be answered.
+    /// Takes the first thing said, if it is there whole, and says how many bytes it has. Tells what
+    /// it means, appends what is to be answered.
     ///
     /// # Errors
     /// If it is a refusal or nothing known.
-    fn take<'a>(
-        &mut self,
-        input: &'a [u8],
-        answer: &mut Vec<u8>,
-    ) -> Result<Option<(usize, Heard<'a>)>>;
+    fn take(&mut self, input: &[u8], answer: &mut Vec<u8>, hear: Hear<'_>)
+    -> Result<Option<usize>>;
 }
 
 /// Runs the load: costs per message, of publishing, delivering and acknowledging together, and
@@ -84,7 +84,8 @@ pub fn run(server: &Server, durable: &Durable, within: Duration) -> Result<(Cost
     let begun = Instant::now();
     let (published, consumed) = std::thread::scope(|scope| {
         let consuming = scope.spawn(|| consume(consumer, &bodies, &window));
-        let published = publish(publisher, &out, &window, within).and_then(|messages| {
+        let publishing = (publisher, durable.before);
+        let published = publish(publishing, &out, &window, within).and_then(|messages| {
             let seconds = begun.elapsed().as_secs_f64();
             window.wait(messages, 0)?;
             Ok((messages, seconds))
@@ -110,10 +111,16 @@ pub fn run(server: &Server, durable: &Durable, within: Duration) -> Result<(Cost
 }
 
 /// Keeps the window full: writes as many as were confirmed, then reads confirms.
-fn publish(mut talk: Talk, chunk: &Chunk, window: &Window, within: Duration) -> Result<u64> {
+fn publish(
+    (mut talk, before): (Talk, fn(&mut Vec<u8>, usize)),
+    chunk: &Chunk,
+    window: &Window,
+    within: Duration,
+) -> Result<u64> {
     let circle = chunk.messages();
     let deadline = Instant::now() + within;
     let (mut sent, mut confirmed) = (0u64, 0u64);
+    let mut head = Vec::new();
     loop {
         let is_over = Instant::now() >= deadline;
         if is_over && confirmed == sent {
@@ -124,8 +131,13 @@ fn publish(mut talk: Talk, chunk: &Chunk, window: &Window, within: Duration) -> 
             let start = usize::try_from(sent % circle as u64)?;
             let first = room.min(circle - start);
             window.wait(sent, DURABLE_ON_WAY)?;
-            talk.stream.write_all(chunk.frames(start..start + first))?;
-            talk.stream.write_all(chunk.frames(0..room - first))?;
+            for frames in [chunk.frames(start..start + first), chunk.frames(0..room - first)] {
+                if !frames.is_empty() {
+                    head.clear();
+                    before(&mut head, frames.len());
+                    talk.write(&head, frames)?;
+                }
+            }
             sent += room as u64;
         }
         let is_open = talk.listen(|heard| {
@@ -175,16 +187,27 @@ impl Talk {
         Talk { stream, ear, buffer, filled: 0, answer: Vec::new() }
     }
 
+    /// Writes both in one call, mostly.
+    fn write(&mut self, head: &[u8], frames: &[u8]) -> Result<()> {
+        let mut parts = [IoSlice::new(head), IoSlice::new(frames)];
+        let mut left = &mut parts[..];
+        while !left.is_empty() {
+            let count = self.stream.write_vectored(left)?;
+            ensure!(count > 0, "the broker takes nothing");
+            IoSlice::advance_slices(&mut left, count);
+        }
+        Ok(())
+    }
+
     /// Reads once and answers all of it at once. Says whether the stream goes on.
-    fn listen(&mut self, mut heard: impl FnMut(Heard<'_>) -> Result<()>) -> Result<bool> {
+    fn listen(&mut self, mut hear: impl FnMut(Heard<'_>) -> Result<()>) -> Result<bool> {
         ensure!(self.filled < self.buffer.len(), "more than {BUFFER_BYTES} bytes in one piece");
         let count = self.stream.read(&mut self.buffer[self.filled..])?;
         self.filled += count;
         let mut at = 0;
-        while let Some((bytes, what)) =
-            self.ear.take(&self.buffer[at..self.filled], &mut self.answer)?
+        while let Some(bytes) =
+            self.ear.take(&self.buffer[at..self.filled], &mut self.answer, &mut hear)?
         {
-            heard(what)?;
             at += bytes;
         }
         self.buffer.copy_within(at..self.filled, 0);
@@ -197,6 +220,12 @@ impl Talk {
     }
 }
 
+/// Whether it is an error.
+#[cfg(test)]
+pub(crate) fn is_refused(ear: fn() -> Box<dyn Ear>, input: &[u8]) -> bool {
+    ear().take(input, &mut Vec::new(), &mut |_| Ok(())).is_err()
+}
+
 /// All that an ear makes of some input that comes in two pieces, cut anywhere: for tests.
 #[cfg(test)]
 pub(crate) fn cut_anywhere(ear: fn() -> Box<dyn Ear>, input: &[u8]) -> (Vec<String>, Vec<u8>) {
@@ -204,13 +233,15 @@ pub(crate) fn cut_anywhere(ear: fn() -> Box<dyn Ear>, input: &[u8]) -> (Vec<Stri
         let (mut ear, mut all, mut answer) = (ear(), Vec::new(), Vec::new());
         let mut at = 0;
         for end in [cut, input.len()] {
-            while let Some((bytes, heard)) = ear.take(&input[at..end], &mut answer).unwrap() {
+            let mut hear = |heard: Heard<'_>| {
                 all.push(format!("{heard:?}"));
+                Ok(())
+            };
+            while let Some(bytes) = ear.take(&input[at..end], &mut answer, &mut hear).unwrap() {
                 at += bytes;
             }
         }
         assert_eq!(at, input.len(), "cut at {cut}");
-        all.retain(|heard| heard != "Nothing");
         (all, answer)
     };
     let whole = run(input.len());

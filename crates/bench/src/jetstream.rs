@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::durable::{Durable, Ear, Heard};
+use crate::durable::{Durable, Ear, Hear, Heard};
 use crate::link::{Answers, Question};
 
 const CONNECT: Question<'static> = (b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n", b"");
@@ -34,17 +34,19 @@ pub const JETSTREAM: Durable = Durable {
         out.extend_from_slice(body);
         out.extend_from_slice(b"\r\n");
     },
+    before: |_, _| {},
     ear: || Box::new(NatsEar),
 };
 
 struct NatsEar;
 
 impl Ear for NatsEar {
-    fn take<'a>(
+    fn take(
         &mut self,
-        input: &'a [u8],
+        input: &[u8],
         answer: &mut Vec<u8>,
-    ) -> Result<Option<(usize, Heard<'a>)>> {
+        hear: Hear<'_>,
+    ) -> Result<Option<usize>> {
         let Some(end) = memchr::memchr(b'\n', input) else { return Ok(None) };
         let line = std::str::from_utf8(&input[..end])?.trim_end();
         let mut words = line.split(' ');
@@ -52,9 +54,9 @@ impl Ear for NatsEar {
             "MSG" => {}
             "PING" => {
                 answer.extend_from_slice(b"PONG\r\n");
-                return Ok(Some((end + 1, Heard::Nothing)));
+                return Ok(Some(end + 1));
             }
-            "INFO" | "PONG" => return Ok(Some((end + 1, Heard::Nothing))),
+            "INFO" | "PONG" => return Ok(Some(end + 1)),
             _ => bail!("nats-server says {line:?}"),
         }
         let words: Vec<&str> = words.collect();
@@ -67,19 +69,21 @@ impl Ear for NatsEar {
         }
         if let [_, _, reply, _] = words[..] {
             answer.extend_from_slice(format!("PUB {reply} 0\r\n\r\n").as_bytes());
-            return Ok(Some((bytes, Heard::Message(payload))));
+            hear(Heard::Message(payload))?;
+            return Ok(Some(bytes));
         }
         if !payload.starts_with(b"{\"stream\":") {
             bail!("not confirmed: {:?}", String::from_utf8_lossy(payload));
         }
-        Ok(Some((bytes, Heard::Confirmed(1))))
+        hear(Heard::Confirmed(1))?;
+        Ok(Some(bytes))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::durable::cut_anywhere;
+    use crate::durable::{cut_anywhere, is_refused};
 
     #[test]
     fn questions_have_the_length_that_they_say() {
@@ -103,6 +107,6 @@ mod tests {
     #[test]
     fn a_refusal_is_no_confirm() {
         let input = b"MSG _I 1 12\r\n{\"error\":{}}\r\n";
-        assert!((JETSTREAM.ear)().take(input, &mut Vec::new()).is_err());
+        assert!(is_refused(JETSTREAM.ear, input));
     }
 }

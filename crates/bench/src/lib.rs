@@ -12,6 +12,7 @@
 
 pub mod amqp;
 mod binary;
+pub mod binary_queue;
 pub mod consumer;
 pub mod contest;
 pub mod cost;

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::durable::{Durable, Ear, Heard};
+use crate::durable::{Durable, Ear, Hear, Heard};
 use crate::link::Answers;
 
 const READ: &[u8] = b"XREADGROUP GROUP g c COUNT 1000 BLOCK 0 STREAMS bench >\r\n";
@@ -17,6 +17,7 @@ pub const REDIS_STREAM: Durable = Durable {
         out.extend_from_slice(b"*5\r\n$4\r\nXADD\r\n$5\r\nbench\r\n$1\r\n*\r\n$1\r\nb\r\n");
         bulk(out, body);
     },
+    before: |_, _| {},
     ear: || Box::new(StreamEar::default()),
 };
 
@@ -35,41 +36,48 @@ struct StreamEar {
 }
 
 impl Ear for StreamEar {
-    fn take<'a>(
+    fn take(
         &mut self,
-        input: &'a [u8],
+        input: &[u8],
         answer: &mut Vec<u8>,
-    ) -> Result<Option<(usize, Heard<'a>)>> {
+        hear: Hear<'_>,
+    ) -> Result<Option<usize>> {
         let mut reply = Reply { input, at: 0 };
-        let heard = match (input.first(), self.left) {
-            (None, _) => None,
-            (Some(b':'), 0) => reply.number(b':')?.map(|_| Heard::Nothing),
-            (Some(b'$'), 0) => reply.bulk()?.map(|_| Heard::Confirmed(1)),
-            (Some(b'*'), 0) => self.begin(&mut reply)?,
-            (Some(b'*'), _) => self.entry(&mut reply, answer)?,
+        let is_whole = match (input.first(), self.left) {
+            (None, _) => false,
+            (Some(b':'), 0) => reply.number(b':')?.is_some(),
+            (Some(b'$'), 0) => match reply.bulk()? {
+                Some(_) => hear(Heard::Confirmed(1)).map(|()| true)?,
+                None => false,
+            },
+            (Some(b'*'), 0) => self.begin(&mut reply)?.is_some(),
+            (Some(b'*'), _) => match self.entry(&mut reply, answer)? {
+                Some(body) => hear(Heard::Message(body)).map(|()| true)?,
+                None => false,
+            },
             _ => bail!("redis-server says {:?}", String::from_utf8_lossy(input)),
         };
-        Ok(heard.map(|heard| (reply.at, heard)))
+        Ok(is_whole.then_some(reply.at))
     }
 }
 
 impl StreamEar {
     /// What stands before the entries of one read: one stream, its name, how many there are.
-    fn begin(&mut self, reply: &mut Reply<'_>) -> Result<Option<Heard<'static>>> {
+    fn begin(&mut self, reply: &mut Reply<'_>) -> Result<Option<()>> {
         let Some(()) = reply.exactly(b"*1\r\n*2\r\n$5\r\nbench\r\n")? else { return Ok(None) };
         let Some(count) = reply.number(b'*')? else { return Ok(None) };
         self.left = count;
         let head = format!("*{}\r\n$4\r\nXACK\r\n$5\r\nbench\r\n$1\r\ng\r\n", count + 3);
         self.ack.extend_from_slice(head.as_bytes());
-        Ok(Some(Heard::Nothing))
+        Ok(Some(()))
     }
 
-    /// One entry: its id, and one field with its value.
+    /// One entry: its id, and one field with its value, which is the body.
     fn entry<'a>(
         &mut self,
         reply: &mut Reply<'a>,
         answer: &mut Vec<u8>,
-    ) -> Result<Option<Heard<'a>>> {
+    ) -> Result<Option<&'a [u8]>> {
         let Some(()) = reply.exactly(b"*2\r\n")? else { return Ok(None) };
         let Some(id) = reply.bulk()? else { return Ok(None) };
         let Some(()) = reply.exactly(b"*2\r\n$1\r\nb\r\n")? else { return Ok(None) };
@@ -80,7 +88,7 @@ impl StreamEar {
             answer.append(&mut self.ack);
             answer.extend_from_slice(READ);
         }
-        Ok(Some(Heard::Message(body)))
+        Ok(Some(body))
     }
 }
 
@@ -126,7 +134,7 @@ impl<'a> Reply<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::durable::cut_anywhere;
+    use crate::durable::{cut_anywhere, is_refused};
 
     #[test]
     fn adds_are_confirmed() {
@@ -152,6 +160,6 @@ mod tests {
 
     #[test]
     fn an_error_is_no_confirm() {
-        assert!((REDIS_STREAM.ear)().take(b"-ERR no\r\n", &mut Vec::new()).is_err());
+        assert!(is_refused(REDIS_STREAM.ear, b"-ERR no\r\n"));
     }
 }

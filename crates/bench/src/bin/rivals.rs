@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
+use courant_bench::binary_queue::BINARY_QUEUE;
 use courant_bench::contest::{Contest, Measure};
 use courant_bench::dialect::{BINARY, COURANT, Dialect};
 use courant_bench::live::LiveOptions;
@@ -139,7 +140,7 @@ impl Run {
                 }
                 if let Err(error) = self.measure(at, workload) {
                     let name = self.brokers[at].dialect().name;
-                    self.has_own_failed |= at == 0;
+                    self.has_own_failed |= matches!(self.brokers[at], Broker::Own(_));
                     self.contest.remark(format!(
                         "NOT measured in round {round}: {name}, {workload:?}: {error:#}"
                     ));
@@ -211,8 +212,10 @@ impl Run {
 
     fn durable(&mut self, at: usize, server: &Server) -> Result<()> {
         let (costs, confirmed) = match self.brokers[at] {
-            Broker::Own(door) => {
-                ensure!(door.name == COURANT.name, "only the text door is measured with queues");
+            Broker::Own(door) if door.name == BINARY.name => {
+                durable::run(server, &BINARY_QUEUE, self.duration())?
+            }
+            Broker::Own(_) => {
                 let run = queue::run(server, &QueueOptions::durable(CREDIT, self.duration()))?;
                 (run.costs, run.confirmed_per_second.unwrap_or_default())
             }
