@@ -1,5 +1,5 @@
-//! Durable queues of other brokers, and of the binary door: publish with confirms, deliver, acknowledge, as
-//! [`queue`] does it through the text door.
+//! Durable queues of other brokers, and of the binary door: publish with confirms, deliver,
+//! acknowledge, as [`queue`] does it through the text door.
 //!
 //! The publisher keeps 1,000 messages unconfirmed. One consumer compares every body with
 //! what was published, in order, and acknowledges it.
