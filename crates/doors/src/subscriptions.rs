@@ -4,7 +4,6 @@
 use courant::{SubscriptionNames, Tag};
 use courant_wire::text::DestinationKind;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One subscription as its messages are written.
@@ -16,7 +15,6 @@ pub(crate) struct Subscription {
     /// What its messages begin with. In text `MSG destination sub_id:S msg_id:`, or for a live one
     /// `MSG destination [sub_id:S]`.
     pub(crate) prefix: Box<[u8]>,
-    is_over: AtomicBool,
 }
 
 impl Subscription {
@@ -27,12 +25,7 @@ impl Subscription {
         prefix: Vec<u8>,
     ) -> Self {
         let (sub_id, name) = (Box::from(sub_id), Box::from(name.as_bytes()));
-        Self { sub_id, kind, name, prefix: prefix.into(), is_over: AtomicBool::new(false) }
-    }
-
-    /// Whether it ended: nothing more is sent for it.
-    pub(crate) fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed)
+        Self { sub_id, kind, name, prefix: prefix.into() }
     }
 
     /// Whether a message came just as the destination says, so that neither exchange nor key
@@ -84,8 +77,6 @@ impl Subscriptions {
         let mut lists = self.lists();
         let gone = lists.by_tag.remove(&tag)?;
         lists.by_id.remove(&gone.sub_id);
-        // Its outlet may have it at hand.
-        gone.is_over.store(true, Ordering::Relaxed);
         Some(gone)
     }
 

@@ -63,9 +63,7 @@ impl Outlet for BinaryOutlet {
             let Some(subscription) = self.subscriptions.get(tag) else { return };
             self.last = Some((tag, subscription));
         }
-        let Some((_, subscription)) = self.last.as_ref().filter(|(_, last)| !last.is_over()) else {
-            return;
-        };
+        let Some((_, subscription)) = &self.last else { return };
         let out = &mut self.sending.out;
         let is_large = |open: &OpenFrame| open.body_bytes(out) >= RUN_BYTES_MAX;
         if let Some(large) = self.open.take_if(|open| is_large(open)) {

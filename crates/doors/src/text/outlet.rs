@@ -45,9 +45,7 @@ impl Outlet for TextOutlet {
             let Some(subscription) = self.subscriptions.get(tag) else { return };
             self.last = Some((tag, subscription));
         }
-        let Some((_, subscription)) = self.last.as_ref().filter(|(_, last)| !last.is_over()) else {
-            return;
-        };
+        let Some((_, subscription)) = &self.last else { return };
         write_message(&mut self.sending.out, &subscription.prefix, message, |exchange, key| {
             subscription.is_plain(exchange, key)
         });
