@@ -283,8 +283,9 @@ impl<'a> Properties<'a> {
         Ok(Self { rest: bytes })
     }
 
-    /// Checks what a server sent: whether each property ends where the next begins.
-    pub(super) fn of_server(bytes: &'a [u8]) -> Option<Self> {
+    /// What a server sent, as [`Properties::raw`] gives it, if each property ends where the next
+    /// begins.
+    pub fn of_server(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = Body::new(bytes);
         while !rest.is_empty() {
             take(&mut rest)?;
