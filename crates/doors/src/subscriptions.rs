@@ -3,7 +3,7 @@
 
 use courant::{SubscriptionNames, Tag};
 use courant_wire::text::DestinationKind;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One subscription as its messages are written.
@@ -40,10 +40,15 @@ impl Subscription {
     }
 }
 
+/// Subscriptions that are remembered for a while after their end.
+const LEFT_MAX: usize = 64;
+
 #[derive(Debug, Default)]
 struct Lists {
     by_tag: HashMap<Tag, Arc<Subscription>>,
     by_id: HashMap<Box<[u8]>, Tag>,
+    /// Ended by the client, the last of them: deliveries may still be on their way.
+    left: VecDeque<(Tag, Arc<Subscription>)>,
     /// Ended by the broker; the session is to forget them.
     ended: Vec<Tag>,
 }
@@ -70,7 +75,18 @@ impl Subscriptions {
     }
 
     pub(crate) fn get(&self, tag: Tag) -> Option<Arc<Subscription>> {
-        self.lists().by_tag.get(&tag).map(Arc::clone)
+        let lists = self.lists();
+        let left = || lists.left.iter().find(|(left, _)| *left == tag).map(|(_, gone)| gone);
+        lists.by_tag.get(&tag).or_else(left).map(Arc::clone)
+    }
+
+    /// Removes a subscription that the client ended. What is on its way still finds it.
+    pub(crate) fn leave(&self, tag: Tag) {
+        if let Some(gone) = self.remove(tag) {
+            let mut lists = self.lists();
+            lists.left.truncate(LEFT_MAX - 1);
+            lists.left.push_front((tag, gone));
+        }
     }
 
     pub(crate) fn remove(&self, tag: Tag) -> Option<Arc<Subscription>> {

@@ -125,7 +125,7 @@ impl Talk {
         let (tag, sub_id) = self.tag_of(sub)?;
         let done = self.words.session.unsubscribe(tag);
         done.map_err(|refusal| Refused::about(refusal, &sub_id))?;
-        self.subscriptions.remove(tag);
+        self.subscriptions.leave(tag);
         Ok(())
     }
 

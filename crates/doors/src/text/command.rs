@@ -236,7 +236,7 @@ impl Talk {
         let tag = self.tag_of(sub_id)?;
         let name = String::from_utf8_lossy(sub_id).into_owned();
         self.words.session.unsubscribe(tag).map_err(|refusal| Refused::about(refusal, &name))?;
-        self.subscriptions.remove(tag);
+        self.subscriptions.leave(tag);
         self.words.write_ok(req);
         Ok(())
     }

@@ -26,10 +26,14 @@ pub(crate) async fn open() -> (Broker, Listening) {
 
 pub(crate) async fn open_with(options: Options) -> (Broker, Listening) {
     let broker = Broker::in_memory(options).unwrap();
+    let listening = listen(&broker).await;
+    (broker, listening)
+}
+
+pub(crate) async fn listen(broker: &Broker) -> Listening {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let options = NativeOptions { address, ..NativeOptions::default() };
-    let listening = native::listen(broker.clone(), options).await.unwrap();
-    (broker, listening)
+    native::listen(broker.clone(), options).await.unwrap()
 }
 
 pub(crate) struct Client {

@@ -6,7 +6,8 @@ mod client;
 mod cuts;
 
 use client::{
-    Client, EXCHANGE, PATIENCE, QUEUE, TOPIC, open, open_with, publish, subscription, text, to,
+    Client, EXCHANGE, PATIENCE, QUEUE, TOPIC, listen, open, open_with, publish, subscription, text,
+    to,
 };
 use courant_wire::binary::{
     Get, Header, Property, PublishHead, Subscribe, Value, Verdict, request,
@@ -276,6 +277,46 @@ async fn settles_are_read_behind_a_large_frame_that_waits() {
         client.settles(0, Verdict::Ack, &[handle]).await;
     }
     client.hears(&["DELIVER 1 end"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_read_from_disk_when_a_subscription_ends_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = courant::Broker::open(folder.path(), courant::Options::default()).await.unwrap();
+    let listening = listen(&broker).await;
+    let mut client = Client::new(&listening).await;
+    client.line("DECLARE queue:q").await;
+    let bodies: Vec<String> = (0..500).map(|number| format!("{number:03}")).collect();
+    let payloads: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    client.publishes(2, to(QUEUE, "q", ""), &payloads).await;
+    client.hears(&["CONFIRM 2:0+500 committed"]).await;
+    listening.stop(std::time::Duration::from_secs(5)).await;
+    broker.close().await.unwrap();
+    let broker = courant::Broker::open(folder.path(), courant::Options::default()).await.unwrap();
+    let listening = listen(&broker).await;
+    let mut client = Client::new(&listening).await;
+    let wanted = subscription(1, to(QUEUE, "q", "").destination, false);
+    let wanted = Subscribe { is_auto: true, credit: Some(300), ..wanted };
+    client
+        .says(|out| {
+            request::subscribe(out, 3, &wanted).unwrap();
+            request::unsubscribe(out, 4, 1);
+            request::quit(out, 5);
+        })
+        .await;
+    let (mut all, mut told) = (String::new(), String::new());
+    while told != "end" {
+        all += told.strip_prefix("DELIVER 1").unwrap_or_default();
+        told = client.told().await;
+    }
+    assert!(!all.is_empty(), "nothing was on its way");
+    let mut client = Client::new(&listening).await;
+    let get = Get { is_auto: true, count: 1024, destination: to(QUEUE, "q", "").destination };
+    client.says(|out| request::get(out, 6, &get).unwrap()).await;
+    all += client.told().await.strip_prefix("DELIVER 0").unwrap_or_default();
+    let mut came: Vec<&str> = all.split_whitespace().collect();
+    came.sort_unstable();
+    assert_eq!(came, payloads);
 }
 
 #[tokio::test(flavor = "multi_thread")]
