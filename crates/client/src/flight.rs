@@ -114,3 +114,103 @@ impl Flight {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests panic")]
+mod tests {
+    use super::*;
+    use crate::destination::Destination;
+    use crate::publisher::test_outgoing;
+    use courant_wire::Limits;
+    use courant_wire::binary::{Command, Decoded, decode};
+    use courant_wire::text::Confirm as Level;
+
+    fn push(flight: &mut Flight, queue: &str, payload: &str, is_sent_again: bool) -> Told {
+        let to = Destination::queue(queue).unwrap();
+        let (outgoing, told) = test_outgoing(&to, payload, is_sent_again);
+        flight.push(outgoing);
+        told
+    }
+
+    type Told = tokio::sync::oneshot::Receiver<Result<Confirm, PublishError>>;
+
+    /// Sends all; the queue and the payloads of each frame.
+    fn frames(flight: &mut Flight, first_req: u32) -> Vec<(String, Vec<String>)> {
+        let mut frames = Vec::new();
+        let mut out = Vec::new();
+        while flight.has_unsent() {
+            out.clear();
+            flight.send(first_req + u32::try_from(frames.len()).unwrap(), &mut out);
+            let Decoded::Command { command: Command::Publish(publish), consumed, .. } =
+                decode(&out, &Limits::DEFAULT)
+            else {
+                panic!("{out:?}")
+            };
+            assert_eq!(consumed, out.len());
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            let payloads = publish.messages.map(|message| text(message.payload)).collect();
+            frames.push((text(publish.head.destination.raw_name), payloads));
+        }
+        frames
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "it is the result of an answer")]
+    fn confirm(behind: u64) -> Result<Confirm, PublishError> {
+        let id = Some(courant_wire::MessageId { shard: 0, seq: 10 + behind });
+        Ok(Confirm { id, level: Level::Committed, queues: 1 })
+    }
+
+    fn strings(all: &[&str]) -> Vec<String> {
+        all.iter().map(|one| (*one).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_was_not_confirmed_goes_again_in_its_order_before_the_rest() {
+        let mut flight = Flight::default();
+        let mut told: Vec<_> = ["a", "b", "c"].map(|one| push(&mut flight, "q", one, true)).into();
+        told.push(push(&mut flight, "other", "d", true));
+        let first = frames(&mut flight, 1);
+        assert_eq!(first[0], ("q".to_owned(), strings(&["a", "b", "c"])));
+        assert_eq!(first[1], ("other".to_owned(), strings(&["d"])));
+        assert!(flight.answer(1, Some((1, 1)), confirm));
+        assert_eq!(told[1].try_recv().unwrap(), confirm(0));
+        told.push(push(&mut flight, "other", "e", true));
+        flight.take_back();
+        assert!(!flight.answer(1, Some((0, 1)), confirm), "of another connection");
+        let again = frames(&mut flight, 3);
+        assert_eq!(again[0], ("q".to_owned(), strings(&["a", "c"])));
+        assert_eq!(again[1], ("other".to_owned(), strings(&["d", "e"])));
+        assert!(flight.answer(3, Some((0, 2)), confirm) && flight.answer(4, None, confirm));
+        assert!(flight.is_empty());
+        assert_eq!(told[2].try_recv().unwrap(), confirm(1));
+    }
+
+    #[test]
+    fn what_is_not_to_be_sent_again_fails_if_it_was_sent() {
+        let mut flight = Flight::default();
+        let mut sent = push(&mut flight, "q", "sent", false);
+        frames(&mut flight, 1);
+        let mut unsent = push(&mut flight, "q", "unsent", false);
+        flight.take_back();
+        assert_eq!(sent.try_recv().unwrap(), Err(PublishError::Unknown));
+        assert_eq!(frames(&mut flight, 2), [("q".to_owned(), strings(&["unsent"]))]);
+        unsent.try_recv().unwrap_err();
+        drop(flight);
+        assert_eq!(unsent.try_recv().unwrap(), Err(PublishError::Closed));
+    }
+
+    #[test]
+    fn a_frame_has_so_many_messages_and_bytes_and_a_larger_one_goes_alone() {
+        let mut flight = Flight::default();
+        let half = "x".repeat(FRAME_BYTES_MAX / 2);
+        let large = "y".repeat(2 * FRAME_BYTES_MAX);
+        let mut told = vec![push(&mut flight, "q", &large, true)];
+        told.extend([&half, &half].map(|one| push(&mut flight, "q", one, true)));
+        let sizes = |frames: Vec<(String, Vec<String>)>| -> Vec<usize> {
+            frames.iter().map(|(_, messages)| messages.len()).collect()
+        };
+        assert_eq!(sizes(frames(&mut flight, 1)), [1, 1, 1]);
+        told.extend((0..=FRAME_MESSAGES_MAX).map(|_| push(&mut flight, "q", "z", true)));
+        assert_eq!(sizes(frames(&mut flight, 4)), [FRAME_MESSAGES_MAX, 1]);
+    }
+}

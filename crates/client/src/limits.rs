@@ -26,6 +26,10 @@ pub(crate) const CLAIM_MAX: u16 = 1024;
 pub(crate) const EVENTS_MAX: usize = 256;
 /// Messages of a live subscription that wait for their reader.
 pub(crate) const LIVE_MAX: usize = 8192;
+/// Bytes of their payloads. A larger one waits alone.
+pub(crate) const LIVE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of payloads that may be open in a subscription that does not say how many.
+pub(crate) const CREDIT_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Between two looks at whether the broker still says something.
 pub(crate) const TICK: Duration = Duration::from_secs(10);

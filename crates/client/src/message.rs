@@ -66,7 +66,8 @@ impl Delivered {
 }
 
 impl Message {
-    /// What was published.
+    /// What was published. It shares the memory of the messages that came in one frame with it, so
+    /// copy what is to be kept for long.
     pub fn payload(&self) -> &Bytes {
         &self.delivered.payload
     }

@@ -255,3 +255,19 @@ fn outgoing(
         _room: room,
     }
 }
+
+/// A message of a test, and what is told of it.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests panic")]
+pub(crate) fn test_outgoing(
+    to: &Destination,
+    payload: &str,
+    is_sent_again: bool,
+) -> (Outgoing, oneshot::Receiver<Result<Confirm, PublishError>>) {
+    let room = |count| Arc::new(Semaphore::new(count)).try_acquire_owned();
+    let room = Room { _messages: room(1).unwrap(), _bytes: room(1).unwrap() };
+    let (sender, told) = oneshot::channel();
+    let options = PublisherOptions { is_sent_again, ..PublisherOptions::default() };
+    let payload = Bytes::copy_from_slice(payload.as_bytes());
+    (outgoing(to, payload, &options, Answer::One(sender), room), told)
+}

@@ -36,6 +36,10 @@ impl Worker {
             };
             rest = rest.get(consumed..).unwrap_or_default();
         }
+        // Once for all that was read together.
+        while let Some((sub, messages)) = self.live_lost.pop_first() {
+            self.tell(Event::LiveLost { sub, messages });
+        }
         let taken = input.len() - rest.len();
         link.input = input;
         link.input.advance(taken);
@@ -108,7 +112,7 @@ impl Worker {
                 let message = Delivered::live(&frame, (key, &properties, payload), epoch);
                 let Some(inbox) = self.subscriptions.inbox(sub) else { return Ok(()) };
                 if !inbox.add(std::iter::once(message)).is_empty() && !inbox.is_left() {
-                    self.tell(Event::LiveLost { sub, messages: 1 });
+                    *self.live_lost.entry(sub).or_default() += 1;
                 }
             }
             _ => {}

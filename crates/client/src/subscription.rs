@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::client::Client;
 use crate::destination::Destination;
 use crate::error::{EndOfSubscription, RequestError};
-use crate::limits::LIVE_MAX;
+use crate::limits::{CREDIT_BYTES, LIVE_BYTES_MAX, LIVE_MAX};
 use crate::message::{Delivered, Message};
 use crate::worker::Ask;
 
@@ -30,6 +30,7 @@ pub struct Subscribe {
     to: Destination,
     mode: Mode,
     credit: u32,
+    credit_bytes: u64,
     visibility_ms: Option<u64>,
 }
 
@@ -46,9 +47,10 @@ pub enum Mode {
 }
 
 impl Subscribe {
-    /// In mode [`Mode::Session`], with a credit of 256.
+    /// In mode [`Mode::Session`], with a credit of 256 messages and 32 MiB.
     pub fn new(to: Destination) -> Self {
-        Self { to, mode: Mode::Session, credit: 256, visibility_ms: None }
+        let (mode, credit_bytes) = (Mode::Session, CREDIT_BYTES);
+        Self { to, mode, credit: 256, credit_bytes, visibility_ms: None }
     }
 
     /// In another mode.
@@ -62,6 +64,13 @@ impl Subscribe {
     #[must_use]
     pub fn credit(mut self, messages: u32) -> Self {
         self.credit = messages.max(1);
+        self
+    }
+
+    /// The same in bytes of their payloads, at least one; a message that is larger comes alone.
+    #[must_use]
+    pub fn credit_bytes(mut self, bytes: u64) -> Self {
+        self.credit_bytes = bytes.max(1);
         self
     }
 
@@ -95,13 +104,18 @@ impl Subscribe {
             destination: self.to.wire(),
             subscriber,
             credit: (!self.is_live()).then_some(self.credit),
-            credit_bytes: None,
+            credit_bytes: (!self.is_live()).then_some(self.credit_bytes),
             visibility: self.visibility_ms.filter(|_| !self.is_live()),
         }
     }
 
-    fn waiting_max(&self) -> usize {
-        if self.is_live() { LIVE_MAX } else { usize::try_from(self.credit).unwrap_or(usize::MAX) }
+    /// Messages and bytes that may wait for the reader.
+    fn waiting_max(&self) -> (usize, usize) {
+        if self.is_live() {
+            return (LIVE_MAX, LIVE_BYTES_MAX);
+        }
+        let bytes = usize::try_from(self.credit_bytes).unwrap_or(usize::MAX);
+        (usize::try_from(self.credit).unwrap_or(usize::MAX), bytes)
     }
 }
 
@@ -131,6 +145,7 @@ impl Subscription {
             {
                 let mut state = self.inbox.lock();
                 if let Some(delivered) = state.waiting.pop_front() {
+                    state.bytes -= delivered.payload.len();
                     return Ok(Message { delivered, client: self.client.clone() });
                 }
                 if let Some(end) = &state.end {
@@ -154,6 +169,7 @@ impl Drop for Subscription {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     waiting_max: usize,
+    bytes_max: usize,
     state: Mutex<InboxState>,
     news: Notify,
 }
@@ -161,6 +177,8 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 struct InboxState {
     waiting: VecDeque<Delivered>,
+    /// Of their payloads.
+    bytes: usize,
     end: Option<EndOfSubscription>,
     /// Nobody reads it any more.
     is_left: bool,
@@ -168,8 +186,8 @@ struct InboxState {
 
 impl Inbox {
     pub(crate) fn new(subscribe: &Subscribe) -> Self {
-        let waiting_max = subscribe.waiting_max();
-        Self { waiting_max, state: Mutex::default(), news: Notify::new() }
+        let (waiting_max, bytes_max) = subscribe.waiting_max();
+        Self { waiting_max, bytes_max, state: Mutex::default(), news: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, InboxState> {
@@ -181,9 +199,13 @@ impl Inbox {
         let mut left_over = Vec::new();
         let mut state = self.lock();
         for message in messages {
-            if state.is_left || state.waiting.len() >= self.waiting_max {
+            let bytes = state.bytes + message.payload.len();
+            let has_room = state.waiting.is_empty()
+                || state.waiting.len() < self.waiting_max && bytes <= self.bytes_max;
+            if state.is_left || !has_room {
                 left_over.push(message);
             } else {
+                state.bytes = bytes;
                 state.waiting.push_back(message);
             }
         }
@@ -194,7 +216,9 @@ impl Inbox {
 
     /// Takes what was not read.
     pub(crate) fn clear(&self) -> VecDeque<Delivered> {
-        std::mem::take(&mut self.lock().waiting)
+        let mut state = self.lock();
+        state.bytes = 0;
+        std::mem::take(&mut state.waiting)
     }
 
     pub(crate) fn end(&self, end: EndOfSubscription) {

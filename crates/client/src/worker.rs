@@ -9,6 +9,7 @@
 //! 3. When a connection ends, its handles are stale, requests have failed, and what was not
 //!    confirmed is unsent again. After the next login subscriptions are made anew first.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -71,6 +72,7 @@ pub(crate) async fn start(
         flight: Flight::default(),
         requests: Requests::default(),
         subscriptions: Subscriptions::default(),
+        live_lost: BTreeMap::new(),
         is_blocked: false,
         silent_ticks: 0,
         end: End::Open,
@@ -88,6 +90,8 @@ pub(crate) struct Worker {
     pub(crate) flight: Flight,
     pub(crate) requests: Requests,
     pub(crate) subscriptions: Subscriptions,
+    /// Messages of live subscriptions that found no room, not told yet.
+    pub(crate) live_lost: BTreeMap<u32, u64>,
     pub(crate) is_blocked: bool,
     /// Looks since the broker said something.
     pub(crate) silent_ticks: u32,
