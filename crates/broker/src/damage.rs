@@ -78,7 +78,7 @@ impl Shard {
             let state = &mut *guard;
             let selector = Selector::One(Handle { seq, lease });
             let (now_ms, effects) = (self.clock.now_ms(), &mut state.effects);
-            let soon = Verdict::Extend(GO_BACK_MS);
+            let soon = Verdict::Extend(Some(GO_BACK_MS));
             // Refused if it was given back meanwhile.
             let _ = state.engine.settle(session, selector, soon, now_ms, effects);
         }

@@ -200,4 +200,7 @@ fn a_delivery_that_is_extended_stays() {
     assert_eq!((&again.body, again.attempt), (&short.body, 2));
     assert!(is_quiet(&mut client));
     settle(&mut client, "ACK", &long);
+    // Without a time it is the queue's, so that it comes again.
+    client.line(&format!("EXTEND msg_id:{}", again.handle.unwrap())).unwrap();
+    assert_eq!(next(&mut client).attempt, 3);
 }

@@ -30,8 +30,8 @@ pub enum Verdict {
     Nack,
     /// It cannot be handled by anybody.
     Reject,
-    /// It needs that many milliseconds more, from now.
-    Extend(u64),
+    /// It needs that many milliseconds more, from now; `None`: as many as its queue says.
+    Extend(Option<u64>),
 }
 
 /// Why a message left a queue, or a subscription ended. The numbers are part of the log's format.

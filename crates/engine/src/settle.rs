@@ -228,7 +228,7 @@ impl Engine {
         now_ms: u64,
         effects: &mut Effects,
     ) -> Result<u32, Refusal> {
-        if let Verdict::Extend(ms) = verdict
+        if let Verdict::Extend(Some(ms)) = verdict
             && ms > VISIBILITY_MS_MAX
         {
             return Err(Refusal::BadPolicy);
@@ -318,11 +318,15 @@ impl Engine {
         if let Verdict::Extend(ms) = verdict {
             let floor = &mut self.floor;
             let Some(subscription) = floor.subscriptions.get_mut(id.0) else { return false };
+            let open = floor.leases.at(lease);
+            let Some(queue) = open.and_then(|open| floor.queues.get(&open.queue)) else {
+                return false;
+            };
+            let ms = ms.unwrap_or(queue.options.visibility_ms);
             let deadline_ms = now_ms.saturating_add(ms);
             floor.leases.extend(lease, deadline_ms);
             subscription.set_alarm(id, deadline_ms, &mut floor.alarms);
-            let queue = floor.leases.at(lease).map(|open| open.queue);
-            return queue.is_some_and(|queue| floor.queues.contains_key(&queue));
+            return true;
         }
         self.close((id, lease), outcome(verdict), effects)
     }

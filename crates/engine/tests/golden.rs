@@ -251,7 +251,7 @@ impl Scene {
             "ack" => Verdict::Ack,
             "nack" => Verdict::Nack,
             "reject" => Verdict::Reject,
-            _ => Verdict::Extend(number(words[3])),
+            _ => Verdict::Extend(Some(number(words[3]))),
         };
         let count = self.engine.settle(session, selector, verdict, now, &mut self.effects)?;
         self.say(&format!("settled {count}"));

@@ -7,9 +7,6 @@ use courant::{Handle, Lease, Level, Selector, Verdict};
 use courant_wire::BATCH_MAX;
 use courant_wire::binary::{self, Settle, reply};
 
-/// How long an extension lasts that does not say.
-const EXTEND_MS_DEFAULT: u64 = courant::limits::VISIBILITY_MS_DEFAULT;
-
 /// Settles of one read that go to the broker together.
 #[derive(Debug, Default)]
 pub(super) struct SettleBatch {
@@ -34,9 +31,7 @@ impl SettleBatch {
             binary::Verdict::Ack => Verdict::Ack,
             binary::Verdict::Nack => Verdict::Nack,
             binary::Verdict::Reject => Verdict::Reject,
-            binary::Verdict::Extend { milliseconds } => {
-                Verdict::Extend(milliseconds.unwrap_or(EXTEND_MS_DEFAULT))
-            }
+            binary::Verdict::Extend { milliseconds } => Verdict::Extend(milliseconds),
         };
         let handles = settle.handles.clone();
         self.frames.push((req, handles.len()));

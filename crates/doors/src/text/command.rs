@@ -18,9 +18,6 @@ use courant_wire::text::{
 };
 use std::sync::Arc;
 
-/// How long EXTEND lasts when it does not say.
-const EXTEND_MS_DEFAULT: u64 = courant::limits::VISIBILITY_MS_DEFAULT;
-
 /// Settles of one read that go to the broker together.
 #[derive(Debug, Default)]
 pub(crate) struct SettleBatch<'a> {
@@ -51,7 +48,7 @@ impl Talk {
             Verb::Nack if settle.options.yes_no(Key::Requeue) == Some(false) => Verdict::Reject,
             Verb::Nack => Verdict::Nack,
             Verb::Reject => Verdict::Reject,
-            _ => Verdict::Extend(settle.options.number(Key::Ms).unwrap_or(EXTEND_MS_DEFAULT)),
+            _ => Verdict::Extend(settle.options.number(Key::Ms)),
         };
         let before = batch.verdicts.len();
         let one = |handle: courant_wire::Handle| match handle.lease {

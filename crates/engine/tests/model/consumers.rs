@@ -322,7 +322,7 @@ impl Rig {
             Say::Ack => Verdict::Ack,
             Say::Nack => Verdict::Nack,
             Say::Reject => Verdict::Reject,
-            Say::Extend(ms) => Verdict::Extend(u64::from(ms)),
+            Say::Extend(ms) => Verdict::Extend(ms.map(u64::from)),
         };
         let now = self.now_ms;
         let mut got = self.engine.settle(session, selector, verdict, now, &mut self.effects);
@@ -352,9 +352,11 @@ impl Rig {
                 Say::Reject => self.oracle.close(open.handle, Some(Cause::Rejected)),
                 Say::Nack => self.oracle.close(open.handle, None),
                 Say::Extend(ms) => {
+                    let Some(queue) = self.oracle.queues.get(&open.queue) else { continue };
+                    let ms = ms.map_or(queue.options.visibility_ms, u64::from);
                     let all = &mut self.oracle.open;
                     let held = all.iter_mut().find(|o| o.handle == open.handle).expect("open");
-                    held.deadline_ms = now + u64::from(ms);
+                    held.deadline_ms = now + ms;
                 }
             }
         }

@@ -144,7 +144,7 @@ fn settle() -> impl Strategy<Value = Op> {
         6 => Just(Say::Ack),
         3 => Just(Say::Nack),
         1 => Just(Say::Reject),
-        2 => (0..20_000u16).prop_map(Say::Extend)
+        2 => prop_oneof![1 => Just(None), 3 => (0..20_000u16).prop_map(Some)].prop_map(Say::Extend)
     ];
     (any::<u8>(), any::<u16>(), pick, select, say).prop_map(
         |(session, which, pick, select, say)| Op::Settle { session, which, pick, select, say },

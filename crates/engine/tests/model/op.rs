@@ -39,7 +39,8 @@ pub(crate) enum Say {
     Ack,
     Nack,
     Reject,
-    Extend(u16),
+    /// By so much, or as the queue says.
+    Extend(Option<u16>),
 }
 
 #[derive(Debug, Clone)]
