@@ -143,7 +143,7 @@ impl EmbeddedSession {
         payload: &[u8],
     ) -> Result<Confirm, Refusal> {
         let to = self.session.destination(to);
-        let properties = &Properties::default();
+        let properties = &Properties::NONE;
         let (level, is_durable) = (Level::Committed, true);
         let message = Outgoing { to, properties, payload, level, is_durable };
         while self.session.publish(&[message], true).is_err() {

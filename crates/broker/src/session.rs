@@ -173,7 +173,7 @@ impl Session {
             return DestinationId(*known);
         }
         let mut plain = Vec::new();
-        envelope::encode(&mut plain, exchange, key, &Properties::default());
+        envelope::encode(&mut plain, exchange, key, &Properties::NONE);
         let number = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
         self.known.push(Known {
             kind,

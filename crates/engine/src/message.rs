@@ -72,9 +72,30 @@ pub struct Properties<'a> {
     pub extension: Option<(u8, &'a [u8])>,
 }
 
+impl Properties<'static> {
+    /// Nothing said beside the payload, as for most messages.
+    pub const NONE: Self = Self {
+        content_type: None,
+        content_encoding: None,
+        headers: &[],
+        correlation_id: None,
+        reply_to: None,
+        priority: None,
+        deadline_ms: None,
+        deliver_at_ms: None,
+        dedup_key: None,
+        ordering_key: None,
+        timestamp_ms: None,
+        app_id: None,
+        user_id: None,
+        trace: None,
+        extension: None,
+    };
+}
+
 impl Properties<'_> {
-    /// Whether nothing at all was said, as for most messages.
+    /// Whether nothing at all was said.
     pub fn is_empty(&self) -> bool {
-        *self == Properties::default()
+        *self == Properties::NONE
     }
 }

@@ -46,25 +46,6 @@ struct Frame<'a> {
     head: PublishHead<'a>,
 }
 
-/// Nothing said beside the payload: the properties of most messages.
-static PLAIN: Properties<'static> = Properties {
-    content_type: None,
-    content_encoding: None,
-    headers: &[],
-    correlation_id: None,
-    reply_to: None,
-    priority: None,
-    deadline_ms: None,
-    deliver_at_ms: None,
-    dedup_key: None,
-    ordering_key: None,
-    timestamp_ms: None,
-    app_id: None,
-    user_id: None,
-    trace: None,
-    extension: None,
-};
-
 impl PublishBatch<'_> {
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()
@@ -104,7 +85,7 @@ impl Talk {
             Confirm::Written => Level::Written,
             Confirm::Memory => Level::Memory,
         };
-        let (properties, is_durable) = (&PLAIN, !head.is_transient);
+        let (properties, is_durable) = (&Properties::NONE, !head.is_transient);
         let before = batch.messages.len();
         for binary::Message { properties: said, payload } in messages.skip(first) {
             if !said.is_empty() {

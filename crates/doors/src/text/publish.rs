@@ -57,25 +57,6 @@ impl PublishBatch<'_> {
     }
 }
 
-/// Nothing said beside the body: the properties of most messages.
-static PLAIN: Properties<'static> = Properties {
-    content_type: None,
-    content_encoding: None,
-    headers: &[],
-    correlation_id: None,
-    reply_to: None,
-    priority: None,
-    deadline_ms: None,
-    deliver_at_ms: None,
-    dedup_key: None,
-    ordering_key: None,
-    timestamp_ms: None,
-    app_id: None,
-    user_id: None,
-    trace: None,
-    extension: None,
-};
-
 impl Talk {
     /// Adds a message with nothing but `req:` to the batch.
     pub(crate) fn add_plain<'a>(
@@ -89,7 +70,7 @@ impl Talk {
         batch.wants_ids |= self.words.is_verbose || req.is_some();
         batch.messages.push(Outgoing {
             to,
-            properties: &PLAIN,
+            properties: &Properties::NONE,
             payload: publish.body,
             level: Level::Committed,
             is_durable: true,
